@@ -17,8 +17,8 @@ struct Conv2dShape {
   int dilation_h = 1, dilation_w = 1;
   int groups = 1;
 
-  int p() const { return (h + 2 * pad_h - dilation_h * (r - 1) - 1) / stride_h + 1; }
-  int q() const { return (w + 2 * pad_w - dilation_w * (s - 1) - 1) / stride_w + 1; }
+  constexpr int p() const { return (h + 2 * pad_h - dilation_h * (r - 1) - 1) / stride_h + 1; }
+  constexpr int q() const { return (w + 2 * pad_w - dilation_w * (s - 1) - 1) / stride_w + 1; }
   long long input_size() const { return 1LL * n * h * w * c; }
   long long weight_size() const { return 1LL * k * r * s * (c / groups); }
   long long output_size() const { return 1LL * n * p() * q() * k; }

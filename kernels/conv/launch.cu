@@ -1,1 +1,45 @@
-#include "kernels/simt/simt.h"
+// The convolution launchers of the kernel table: validate, choose a variant, launch it.
+#include "kernels/conv/variants.h"
+
+namespace retrace::kernels::RETRACE_TARGET {
+
+namespace {
+
+void require(bool holds, const char* launcher, const Conv2dShape& shape, const char* what) {
+  if (!holds) throw Error(std::string(launcher) + ", " + shape.describe() + ": " + what);
+}
+
+[[noreturn]] void no_such_variant(const char* launcher, ConvVariant variant) {
+  throw Error(std::string(launcher) + ": no variant number " + std::to_string(int(variant)));
+}
+
+}  // namespace
+
+void conv2d_fprop(const Conv2dFprop& a, Stream stream) {
+  a.shape.validate();
+  require(a.x && a.w && a.y, "conv2d_fprop", a.shape, "x, w and y are required");
+  require(!a.relu_mask || a.relu, "conv2d_fprop", a.shape, "a ReLU mask needs a ReLU");
+  require(a.x != a.y, "conv2d_fprop", a.shape, "y must not be x");
+  const ConvVariant variant = a.variant == ConvVariant::automatic ? select_fprop(a.shape) : a.variant;
+  switch (variant) {
+    case ConvVariant::direct: return conv2d_fprop_direct(a, stream);
+    case ConvVariant::tiled: return conv2d_fprop_tiled(a, stream);
+    default: no_such_variant("conv2d_fprop", variant);
+  }
+}
+
+void conv2d_dgrad(const Conv2dDgrad& a, Stream stream) {
+  a.shape.validate();
+  require(a.dy.signal && a.w && a.dx, "conv2d_dgrad", a.shape, "dy, w and dx are required");
+  require(a.dx != a.dy.signal && a.dx != a.dy.factor && a.dx != a.dy.denominator, "conv2d_dgrad", a.shape,
+          "dx must not be an operand of dy");
+  require(a.dy.epsilon >= 0, "conv2d_dgrad", a.shape, "epsilon must not be negative");
+  const ConvVariant variant = a.variant == ConvVariant::automatic ? select_dgrad(a.shape) : a.variant;
+  switch (variant) {
+    case ConvVariant::direct: return conv2d_dgrad_direct(a, stream);
+    case ConvVariant::tiled: return conv2d_dgrad_tiled(a, stream);
+    default: no_such_variant("conv2d_dgrad", variant);
+  }
+}
+
+}  // namespace retrace::kernels::RETRACE_TARGET

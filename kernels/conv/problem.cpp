@@ -1,1 +1,61 @@
+#include <fmt/format.h>
+
 #include "kernels/conv/conv.h"
+#include "kernels/error.h"
+
+namespace retrace::kernels {
+
+std::string Conv2dShape::describe() const {
+  return fmt::format("n{} h{} w{} c{}, k{} r{} s{}, stride {}x{}, pad {}x{}, dilation {}x{}, groups {}", n, h, w, c, k, r,
+                     s, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups);
+}
+
+void Conv2dShape::validate() const {
+  const auto require = [&](bool holds, const char* what) {
+    if (!holds) throw Error("convolution " + describe() + ": " + what);
+  };
+  require(n >= 1 && h >= 1 && w >= 1 && c >= 1 && k >= 1 && r >= 1 && s >= 1, "every extent must be at least 1");
+  require(stride_h >= 1 && stride_w >= 1, "the stride must be at least 1");
+  require(dilation_h >= 1 && dilation_w >= 1, "the dilation must be at least 1");
+  require(pad_h >= 0 && pad_w >= 0, "the padding must not be negative");
+  require(groups >= 1 && c % groups == 0 && k % groups == 0, "groups must divide both channel counts");
+  constexpr long long most = (1LL << 31) - 1;
+  require(1LL * dilation_h * (r - 1) + 1 <= h + 2LL * pad_h && 1LL * dilation_w * (s - 1) + 1 <= w + 2LL * pad_w &&
+              h + 2LL * pad_h <= most && w + 2LL * pad_w <= most,
+          "the filter does not fit into the padded input");
+  const auto product = [&](long long a, long long b) {
+    require(a <= most / b, "an operand of 2^31 elements or more is not supported");
+    return a * b;
+  };
+  product(product(product(n, h), w), c);
+  product(product(product(n, p()), q()), k);
+  product(product(product(k, r), s), c / groups);
+}
+
+ConvVariant parse_conv_variant(const std::string& name) {
+  if (name == "auto") return ConvVariant::automatic;
+  if (name == "direct") return ConvVariant::direct;
+  if (name == "tiled") return ConvVariant::tiled;
+  throw UsageError("convolution variant '" + name + "': expected auto, direct or tiled");
+}
+
+const char* conv_variant_name(ConvVariant variant) {
+  switch (variant) {
+    case ConvVariant::automatic: return "auto";
+    case ConvVariant::direct: return "direct";
+    case ConvVariant::tiled: return "tiled";
+  }
+  return "?";
+}
+
+// A tile is at least 16 channels wide and reduces over 8 at a time, so groups that thin are better off direct.
+ConvVariant select_fprop(const Conv2dShape& shape) {
+  const int reduction = shape.c / shape.groups * shape.s, columns = shape.k / shape.groups;
+  return columns < 4 || reduction < 4 ? ConvVariant::direct : ConvVariant::tiled;
+}
+ConvVariant select_dgrad(const Conv2dShape& shape) {
+  const int reduction = shape.k / shape.groups, columns = shape.c / shape.groups;
+  return columns < 2 || reduction < 4 ? ConvVariant::direct : ConvVariant::tiled;
+}
+
+}  // namespace retrace::kernels

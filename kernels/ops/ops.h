@@ -42,12 +42,12 @@ struct PoolShape {
   int stride_h = 1, stride_w = 1;
   int pad_h = 0, pad_w = 0;
   bool ceil_mode = false;  // PyTorch's: a last window may start inside the input or its left padding, not beyond
-  int p() const { return outputs(h, r, stride_h, pad_h); }
-  int q() const { return outputs(w, s, stride_w, pad_w); }
+  constexpr int p() const { return outputs(h, r, stride_h, pad_h); }
+  constexpr int q() const { return outputs(w, s, stride_w, pad_w); }
   void validate() const;  // throws Error; padding over half the window is refused, as in PyTorch
 
  private:
-  int outputs(int size, int window, int stride, int pad) const {
+  constexpr int outputs(int size, int window, int stride, int pad) const {
     const int span = size + 2 * pad - window;
     int count = (ceil_mode ? span + stride - 1 : span) / stride + 1;
     if (ceil_mode && (count - 1) * stride >= size + pad) --count;

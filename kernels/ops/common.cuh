@@ -1,0 +1,129 @@
+// What the kernels of this folder share: how threads are spread over pixels and channels, wide loads, warp sums.
+#pragma once
+#include <algorithm>
+
+#include "kernels/ops/checks.h"
+#include "kernels/signal.cuh"
+#include "kernels/simt/simt.h"
+
+namespace retrace::kernels::RETRACE_TARGET {
+
+// --- device side ---
+
+// quotient · divisor + rest = i. Dividing 32-bit numbers is several times cheaper on a GPU, and nearly every index
+// fits.
+__device__ __forceinline__ void split_index(long long i, int divisor, long long& quotient, int& rest) {
+  if (i < (1LL << 32)) {
+    const unsigned q = unsigned(i) / unsigned(divisor);
+    quotient = q;
+    rest = int(unsigned(i) - q * unsigned(divisor));
+  } else {
+    quotient = i / divisor;
+    rest = int(i - quotient * divisor);
+  }
+}
+
+// V (1 or 4) neighbouring values; 4 need a 16-byte aligned address.
+template <int V>
+__device__ __forceinline__ void load_wide(const float* from, float (&v)[V]) {
+  if constexpr (V == 4) {
+    const float4 four = *reinterpret_cast<const float4*>(from);
+    v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+  } else {
+    v[0] = from[0];
+  }
+}
+template <int V>
+__device__ __forceinline__ void store_wide(float* to, const float (&v)[V]) {
+  if constexpr (V == 4) {
+    *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
+  } else {
+    to[0] = v[0];
+  }
+}
+template <int V>
+__device__ __forceinline__ void load_wide(const std::int32_t* from, std::int32_t (&v)[V]) {
+  if constexpr (V == 4) {
+    const int4 four = *reinterpret_cast<const int4*>(from);
+    v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+  } else {
+    v[0] = from[0];
+  }
+}
+template <int V>
+__device__ __forceinline__ void store_wide(std::int32_t* to, const std::int32_t (&v)[V]) {
+  if constexpr (V == 4) {
+    int4 four;
+    four.x = v[0], four.y = v[1], four.z = v[2], four.w = v[3];
+    *reinterpret_cast<int4*>(to) = four;
+  } else {
+    to[0] = v[0];
+  }
+}
+
+// dx[pixel, channel .. channel + V) = mask ⊙ (own + pending); V = 4 needs `channels` and `channel` to be multiples
+// of 4, so that the four mask bits lie in one byte.
+template <int V>
+__device__ __forceinline__ void finish_and_store(const SignalEpilogue& e, float (&own)[V], float* dx, long long pixel,
+                                                 int channel, int channels) {
+  const long long i = pixel * channels + channel;
+  if (e.pending) {
+    float pending[V];
+    load_wide<V>(e.pending + i, pending);
+#pragma unroll
+    for (int j = 0; j < V; ++j) own[j] += pending[j];
+  }
+  if (e.mask) {
+    const int pitch = (channels + 7) / 8;
+    const unsigned bits = unsigned(e.mask[pixel * pitch + channel / 8]) >> (channel % 8);
+#pragma unroll
+    for (int j = 0; j < V; ++j) own[j] = bits >> j & 1 ? own[j] : 0.0f;
+  }
+  store_wide<V>(dx + i, own);
+}
+
+// Sums each of N values (a power of two, at most 32) over the 32 lanes of a warp; lane l returns sum number
+// l / (32 / N). Each step halves the values a lane still carries, so N sums cost N − 1 + log2(32 / N) shuffles, not
+// 5 N. The tree of additions is that of a plain butterfly (lanes 16 apart first) whatever N is, so a sum has the
+// same bits however many are made beside it.
+template <int N>
+__device__ __forceinline__ float warp_sums(float (&v)[N], int lane) {
+  int bit = 16;
+#pragma unroll
+  for (int half = N / 2; half >= 1; half /= 2) {
+    const bool upper = lane & bit;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const float send = upper ? v[i] : v[i + half];
+      const float keep = upper ? v[i + half] : v[i];
+      v[i] = keep + __shfl_xor_sync(0xffffffffu, send, bit);
+    }
+    bit /= 2;
+  }
+#pragma unroll
+  for (int other = 16 / N; other >= 1; other /= 2) v[0] += __shfl_xor_sync(0xffffffffu, v[0], other);
+  return v[0];
+}
+
+// --- host side ---
+
+inline long long blocks_for(long long work, long long per_block) { return (work + per_block - 1) / per_block; }
+
+inline dim3 grid_of(const char* launcher, long long x, long long y = 1) {
+  if (x > 0x7fffffffLL || y > 65535) {
+    refuse(launcher, "the grid", std::to_string(x) + " x " + std::to_string(y) + " blocks",
+           "at most 2147483647 x 65535: split the batch");
+  }
+  return dim3(unsigned(x), unsigned(y));
+}
+
+// Block (row, i) works on items i · threads … of its row; blocks shrink to short rows.
+struct RowLaunch {
+  dim3 grid, block;
+};
+inline RowLaunch by_rows(const char* launcher, long long rows, long long per_row) {
+  const long long threads = std::min(256LL, (per_row + 31) / 32 * 32);
+  return {grid_of(launcher, rows, blocks_for(per_row, threads)), dim3(unsigned(threads))};
+}
+
+}  // namespace retrace::kernels::RETRACE_TARGET
