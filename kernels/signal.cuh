@@ -1,5 +1,5 @@
-// Device side of signal.h: what forward kernels do with parts and masks, and how backward kernels read the signal
-// of the output and finish the one of the input.
+// Device side of signal.h: what forward kernels do with parts and masks, and how backward kernels read the
+// signal of the output and finish the one of the input.
 #pragma once
 #include "kernels/signal.h"
 #include "kernels/simt/simt.h"
@@ -14,7 +14,9 @@ __device__ __forceinline__ float part_of(Part part, float x) {
 }
 
 // d + epsilon · sgn(d), sgn(0) = +1.
-__device__ __forceinline__ float stabilize(float d, float epsilon) { return d >= 0.0f ? d + epsilon : d - epsilon; }
+__device__ __forceinline__ float stabilize(float d, float epsilon) {
+  return d >= 0.0f ? d + epsilon : d - epsilon;
+}
 
 // Element `i` of the output's signal, as SignalLoad describes it.
 __device__ __forceinline__ float load_signal(const SignalLoad& load, long long i) {
@@ -29,15 +31,16 @@ __device__ __forceinline__ float load_signal(const SignalLoad& load, long long i
 }
 
 // True where the activation at (pixel, channel) was > 0.
-__device__ __forceinline__ bool mask_bit(const std::uint8_t* mask, long long pixel, int channel, int channels) {
+__device__ __forceinline__ bool mask_bit(const std::uint8_t* mask, long long pixel, int channel,
+                                         int channels) {
   const int pitch = (channels + 7) / 8;  // mask_pitch(), spelled out: nvcc calls no host function here
   return mask[pixel * pitch + channel / 8] >> (channel % 8) & 1;
 }
 
-// mask ⊙ (own + pending) at (pixel, channel). The mask selects and does not multiply: a masked NaN or infinity
-// becomes 0, as in a gradient.
-__device__ __forceinline__ float finish_signal(const SignalEpilogue& e, float own, long long pixel, int channel,
-                                               int channels) {
+// mask ⊙ (own + pending) at (pixel, channel). The mask selects and does not multiply: a masked NaN or
+// infinity becomes 0, as in a gradient.
+__device__ __forceinline__ float finish_signal(const SignalEpilogue& e, float own, long long pixel,
+                                               int channel, int channels) {
   if (e.mask && !mask_bit(e.mask, pixel, channel, channels)) return 0.0f;
   return e.pending ? own + e.pending[pixel * channels + channel] : own;
 }

@@ -37,7 +37,8 @@ namespace retrace::kernels {
   X(multiply, Multiply)                         \
   X(seed_targets, SeedTargets)                  \
   X(weight_part, WeightPart)                    \
-  X(relevance_gate, RelevanceGate)
+  X(relevance_gate, RelevanceGate)              \
+  X(relevance_sums, RelevanceSums)
 
 struct KernelTable {
 #define X(name, Arguments) void (*name)(const Arguments&, Stream) = nullptr;

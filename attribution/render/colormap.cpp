@@ -17,8 +17,12 @@ struct Ok {
 };
 
 // The sRGB transfer function, IEC 61966-2-1.
-double decode(double v) { return v <= 0.04045 ? v / 12.92 : std::pow((v + 0.055) / 1.055, 2.4); }
-double encode(double v) { return v <= 0.0031308 ? v * 12.92 : 1.055 * std::pow(v, 1 / 2.4) - 0.055; }
+double decode(double v) {
+  return v <= 0.04045 ? v / 12.92 : std::pow((v + 0.055) / 1.055, 2.4);
+}
+double encode(double v) {
+  return v <= 0.0031308 ? v * 12.92 : 1.055 * std::pow(v, 1 / 2.4) - 0.055;
+}
 
 // The matrices of Ottosson's paper.
 Linear to_linear(Ok c) {
@@ -52,9 +56,7 @@ double most_chroma(double lightness, double degrees) {
 
 Rgb quantise(Ok c) {
   const Linear v = to_linear(c);
-  const auto byte = [](double x) {
-    return std::uint8_t(std::lround(255 * encode(std::clamp(x, 0.0, 1.0))));
-  };
+  const auto byte = [](double x) { return std::uint8_t(std::lround(255 * encode(std::clamp(x, 0.0, 1.0)))); };
   return {byte(v.r), byte(v.g), byte(v.b)};
 }
 
@@ -62,7 +64,9 @@ Ok mix(Ok from, Ok to, double t) {
   return {from.l + t * (to.l - from.l), from.a + t * (to.a - from.a), from.b + t * (to.b - from.b)};
 }
 
-double distance(Ok x, Ok y) { return std::hypot(x.l - y.l, x.a - y.a, x.b - y.b); }
+double distance(Ok x, Ok y) {
+  return std::hypot(x.l - y.l, x.a - y.a, x.b - y.b);
+}
 
 // Fine enough that quantising t cannot be seen: neighbours differ by less than one level of 8 bits.
 constexpr int entries = 1024;

@@ -11,12 +11,13 @@ struct Lab {
 
 Lab to_oklab(Rgb colour);
 
-// For signed values: t in [-1, 1] (clamped), blue – white – red. Straight lines in OKLab from white to a blue and
-// a red of the same lightness and chroma: ±t differ in hue only, and steps look even.
+// For signed values: t in [-1, 1] (clamped), blue – white – red. Straight lines in OKLab from white to a blue
+// and a red of the same lightness and chroma: ±t differ in hue only, and steps look even.
 Rgb diverging(float t);
 
-// For values ≥ 0: t in [0, 1] (clamped), from a near-black violet over red and orange to a light yellow. Lightness
-// rises steadily, so the order survives in grey; t runs along the arc length in OKLab, so steps look even.
+// For values ≥ 0: t in [0, 1] (clamped), from a near-black violet over red and orange to a light yellow.
+// Lightness rises steadily, so the order survives in grey; t runs along the arc length in OKLab, so steps
+// look even.
 Rgb sequential(float t);
 
 // Black or white, whichever reads better on `background`.

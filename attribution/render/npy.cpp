@@ -58,11 +58,12 @@ void write_npy(const std::filesystem::path& path, std::span<const std::int64_t> 
   header.append(63 - (prefix + header.size()) % 64, ' ');
   header += '\n';
   if (header.size() > 65535)
-    throw Error(fmt::format("{}: a shape of {} dimensions does not fit into a version 1.0 header", path.string(),
-                            shape.size()));
-  const std::string start = std::string(magic) + '\x01' + '\x00' + char(header.size() & 255) +
-                            char(header.size() >> 8) + header;
-  const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(start)), std::as_bytes(values)};
+    throw Error(fmt::format("{}: a shape of {} dimensions does not fit into a version 1.0 header",
+                            path.string(), shape.size()));
+  const std::string start =
+      std::string(magic) + '\x01' + '\x00' + char(header.size() & 255) + char(header.size() >> 8) + header;
+  const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(start)),
+                                                        std::as_bytes(values)};
   write_file(path, parts);
 }
 
@@ -82,7 +83,8 @@ NpyArray read_npy(const std::filesystem::path& path) {
   if (length > bytes.size() - prefix) throw bad("the file ends inside the header");
   const std::string_view header(bytes.data() + prefix, length);
 
-  if (!value_of(header, "descr").starts_with("'<f4'")) throw bad("the values are not '<f4' (float32, little-endian)");
+  if (!value_of(header, "descr").starts_with("'<f4'"))
+    throw bad("the values are not '<f4' (float32, little-endian)");
   if (!value_of(header, "fortran_order").starts_with("False")) throw bad("the array is not in C order");
   std::string_view text = value_of(header, "shape");
   if (!text.starts_with('(')) throw bad("the header has no shape");
@@ -102,8 +104,8 @@ NpyArray read_npy(const std::filesystem::path& path) {
   const std::size_t held = bytes.size() - prefix - length;
   const std::int64_t count = count_of(array.shape);
   if (count < 0 || std::uint64_t(count) > held / 4 || std::uint64_t(count) * 4 != held)
-    throw bad(fmt::format("shape {} needs 4 bytes a value, the file holds {} bytes of values", tuple(array.shape),
-                          held));
+    throw bad(fmt::format("shape {} needs 4 bytes a value, the file holds {} bytes of values",
+                          tuple(array.shape), held));
   array.values.resize(std::size_t(count));
   if (count) std::memcpy(array.values.data(), bytes.data() + prefix + length, held);
   return array;

@@ -19,8 +19,10 @@ void check_picture(const Picture& picture) {
 Picture blank(int width, int height, Rgb colour) {
   constexpr std::int64_t most = std::int64_t(1) << 28;
   if (width <= 0 || height <= 0 || std::int64_t(width) * height > most)
-    throw Error(fmt::format("cannot make a picture of {} x {} pixels: sides must be positive and the area at "
-                            "most {} pixels", width, height, most));
+    throw Error(
+        fmt::format("cannot make a picture of {} x {} pixels: sides must be positive and the area at "
+                    "most {} pixels",
+                    width, height, most));
   Picture picture{width, height, std::vector<std::uint8_t>(std::size_t(width) * height * 3)};
   fill_rectangle(picture, 0, 0, width, height, colour);
   return picture;

@@ -1,10 +1,11 @@
-// The one place where stb_image_write is compiled; static, because some distributions also ship it as a library.
+// The one place where stb_image_write is compiled; static, because some distributions also ship it as a
+// library.
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STBI_WRITE_NO_STDIO
-#include <stb_image_write.h>
-
 #include "attribution/render/stb_write.h"
+
+#include <stb_image_write.h>
 
 namespace retrace::render {
 

@@ -9,9 +9,13 @@ namespace retrace::render {
 namespace {
 
 // Continuation bytes of UTF-8 belong to the character before them.
-bool starts_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
+bool starts_character(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+}
 
-int characters(std::string_view text) { return int(std::count_if(text.begin(), text.end(), starts_character)); }
+int characters(std::string_view text) {
+  return int(std::count_if(text.begin(), text.end(), starts_character));
+}
 
 // The longest start of `text` that has at most `most` characters.
 std::string_view first_characters(std::string_view text, int most) {
@@ -21,7 +25,9 @@ std::string_view first_characters(std::string_view text, int most) {
   return text.substr(0, end);
 }
 
-const Glyph& glyph_of(char c) { return c >= ' ' && c <= '~' ? font[std::size_t(c - ' ')] : unknown_glyph; }
+const Glyph& glyph_of(char c) {
+  return c >= ' ' && c <= '~' ? font[std::size_t(c - ' ')] : unknown_glyph;
+}
 
 }  // namespace
 
@@ -69,7 +75,7 @@ std::vector<std::string> wrap_text(std::string_view text, int width, int scale, 
   if (!text.empty()) {
     std::string& last = lines.back();
     while (!last.empty() && characters(last) > std::max(0, per_line - 3))
-      last = first_characters(last, characters(last) - 1);
+      last.resize(first_characters(last, characters(last) - 1).size());
     last += std::string("...").substr(0, std::size_t(std::min(3, per_line)));
   }
   return lines;

@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 
 // The file a write to `path` has to replace.
 fs::path final_target(const fs::path& path) {
-  if (path.filename().empty()) throw Error(fmt::format("'{}': cannot be written: not a file name", path.string()));
+  if (path.filename().empty())
+    throw Error(fmt::format("'{}': cannot be written: not a file name", path.string()));
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found) {
@@ -30,7 +31,8 @@ fs::path final_target(const fs::path& path) {
     return path;
   }
   if (error) fail(path, error.value());
-  if (fs::is_directory(status)) throw Error(fmt::format("{}: cannot be written: it is a folder", path.string()));
+  if (fs::is_directory(status))
+    throw Error(fmt::format("{}: cannot be written: it is a folder", path.string()));
   if (!fs::is_regular_file(status))
     throw Error(fmt::format("{}: cannot be written: it exists and is not a regular file", path.string()));
   const fs::path resolved = fs::canonical(path, error);

@@ -57,12 +57,12 @@ struct Conv2dFprop {
 struct Conv2dDgrad {
   Conv2dShape shape;
   ConvVariant variant = ConvVariant::automatic;
-  SignalLoad dy;             // [n, p, q, k]
+  SignalLoad dy{};           // [n, p, q, k]
   const float* w = nullptr;  // [k, r, s, c / groups]
   float alpha = 1;
   const float* multiply = nullptr;  // [n, h, w, c] or null
   Part part = Part::all;            // of multiply
-  SignalEpilogue epilogue;          // [n, h, w, c]
+  SignalEpilogue epilogue{};        // [n, h, w, c]
   float* dx = nullptr;              // [n, h, w, c]; not dy.signal
 };
 

@@ -6,8 +6,9 @@
 //
 // Shapes: [pixels, c] float32, mask [pixels, mask_pitch(c)] bytes.
 //
-// Launch: one thread per 8 channels of one pixel, blocks of 256; a thread owns a whole mask byte, so no byte is
-// written twice. Where c is a multiple of 4 and the arrays are 16-byte aligned a thread moves them as float4.
+// Launch: one thread per 8 channels of one pixel, blocks of 256; a thread owns a whole mask byte, so no byte
+// is written twice. Where c is a multiple of 4 and the arrays are 16-byte aligned a thread moves them as
+// float4.
 #include "kernels/ops/common.cuh"
 #include "kernels/ops/ops.h"
 
@@ -68,8 +69,8 @@ __device__ __forceinline__ void store_span(float* to, const Span& span, const fl
 
 // A null b adds nothing.
 template <bool Wide>
-__global__ void __launch_bounds__(threads) add_relu(int pixels, int c, const float* a, const float* b, bool relu,
-                                                    float* y, std::uint8_t* mask) {
+__global__ void __launch_bounds__(threads)
+    add_relu(int pixels, int c, const float* a, const float* b, bool relu, float* y, std::uint8_t* mask) {
   Span span;
   if (!span_of(pixels, c, span)) return;
   float v[8];
@@ -93,7 +94,8 @@ __global__ void __launch_bounds__(threads) add_relu(int pixels, int c, const flo
 }
 
 template <bool Wide>
-__global__ void __launch_bounds__(threads) gate(int pixels, int c, const float* dy, SignalEpilogue e, float* dx) {
+__global__ void __launch_bounds__(threads)
+    gate(int pixels, int c, const float* dy, SignalEpilogue e, float* dx) {
   Span span;
   if (!span_of(pixels, c, span)) return;
   float v[8];

@@ -29,7 +29,8 @@ inline void check_positive(const char* launcher, const char* argument, long long
 constexpr long long max_elements = 1LL << 38;
 
 // The product of the sizes of operand `argument`, each at least 0.
-inline long long checked_elements(const char* launcher, const char* argument, std::initializer_list<long long> sizes) {
+inline long long checked_elements(const char* launcher, const char* argument,
+                                  std::initializer_list<long long> sizes) {
   long long product = 1;
   for (const long long size : sizes) {
     if (size != 0 && product > max_elements / size) {

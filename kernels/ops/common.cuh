@@ -1,4 +1,5 @@
-// What the kernels of this folder share: how threads are spread over pixels and channels, wide loads, warp sums.
+// What the kernels of this folder share: how threads are spread over pixels and channels, wide loads, warp
+// sums.
 #pragma once
 #include <algorithm>
 
@@ -10,8 +11,8 @@ namespace retrace::kernels::RETRACE_TARGET {
 
 // --- device side ---
 
-// quotient · divisor + rest = i. Dividing 32-bit numbers is several times cheaper on a GPU, and nearly every index
-// fits.
+// quotient · divisor + rest = i. Dividing 32-bit numbers is several times cheaper on a GPU, and nearly every
+// index fits.
 __device__ __forceinline__ void split_index(long long i, int divisor, long long& quotient, int& rest) {
   if (i < (1LL << 32)) {
     const unsigned q = unsigned(i) / unsigned(divisor);
@@ -21,6 +22,16 @@ __device__ __forceinline__ void split_index(long long i, int divisor, long long&
     quotient = i / divisor;
     rest = int(i - quotient * divisor);
   }
+}
+
+// a · b + c, rounded once wherever the processor can. Spelled out where two instances of a kernel must agree
+// bit by bit: left to itself, a compiler may fuse the product and the sum in one and not in the other.
+__device__ __forceinline__ float multiply_add(float a, float b, float c) {
+#if defined(__CUDACC__) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
 }
 
 // V (1 or 4) neighbouring values; 4 need a 16-byte aligned address.
@@ -61,11 +72,11 @@ __device__ __forceinline__ void store_wide(std::int32_t* to, const std::int32_t 
   }
 }
 
-// dx[pixel, channel .. channel + V) = mask ⊙ (own + pending); V = 4 needs `channels` and `channel` to be multiples
-// of 4, so that the four mask bits lie in one byte.
+// dx[pixel, channel .. channel + V) = mask ⊙ (own + pending); V = 4 needs `channels` and `channel` to be
+// multiples of 4, so that the four mask bits lie in one byte.
 template <int V>
-__device__ __forceinline__ void finish_and_store(const SignalEpilogue& e, float (&own)[V], float* dx, long long pixel,
-                                                 int channel, int channels) {
+__device__ __forceinline__ void finish_and_store(const SignalEpilogue& e, float (&own)[V], float* dx,
+                                                 long long pixel, int channel, int channels) {
   const long long i = pixel * channels + channel;
   if (e.pending) {
     float pending[V];
@@ -83,9 +94,9 @@ __device__ __forceinline__ void finish_and_store(const SignalEpilogue& e, float 
 }
 
 // Sums each of N values (a power of two, at most 32) over the 32 lanes of a warp; lane l returns sum number
-// l / (32 / N). Each step halves the values a lane still carries, so N sums cost N − 1 + log2(32 / N) shuffles, not
-// 5 N. The tree of additions is that of a plain butterfly (lanes 16 apart first) whatever N is, so a sum has the
-// same bits however many are made beside it.
+// l / (32 / N). Each step halves the values a lane still carries, so N sums cost N − 1 + log2(32 / N)
+// shuffles, not 5 N. The tree of additions is that of a plain butterfly (lanes 16 apart first) whatever N is,
+// so a sum has the same bits however many are made beside it.
 template <int N>
 __device__ __forceinline__ float warp_sums(float (&v)[N], int lane) {
   int bit = 16;
@@ -107,7 +118,9 @@ __device__ __forceinline__ float warp_sums(float (&v)[N], int lane) {
 
 // --- host side ---
 
-inline long long blocks_for(long long work, long long per_block) { return (work + per_block - 1) / per_block; }
+inline long long blocks_for(long long work, long long per_block) {
+  return (work + per_block - 1) / per_block;
+}
 
 inline dim3 grid_of(const char* launcher, long long x, long long y = 1) {
   if (x > 0x7fffffffLL || y > 65535) {

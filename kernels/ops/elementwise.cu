@@ -7,10 +7,10 @@
 //
 // Shapes: flat arrays of `count` float32; seed_targets [rows, columns].
 //
-// Launch: `map` runs one block of 256 threads per 4096 elements; each thread takes 4 groups of 4 neighbours, the
-// groups 1024 elements apart, so that every load of a warp is one contiguous 512-byte line. All of a thread's loads
-// come before its first store: they overlap, and `out` may be an input. `seed` runs one block of 256 threads per
-// row and 1024 columns.
+// Launch: `map` runs one block of 256 threads per 4096 elements; each thread takes 4 groups of 4 neighbours,
+// the groups 1024 elements apart, so that every load of a warp is one contiguous 512-byte line. All of a
+// thread's loads come before its first store: they overlap, and `out` may be an input. `seed` runs one block
+// of 256 threads per row and 1024 columns.
 #include "kernels/ops/common.cuh"
 #include "kernels/ops/ops.h"
 #include "kernels/ops/relevance.h"
@@ -45,8 +45,8 @@ struct WeightPartOp {
 };
 
 template <int Inputs, class Op>
-__global__ void __launch_bounds__(threads) map(const float* x, const float* y, float* out, long long count, bool wide,
-                                               Op op) {
+__global__ void __launch_bounds__(threads)
+    map(const float* x, const float* y, float* out, long long count, bool wide, Op op) {
   const long long base = blockIdx.x * 1LL * block_elements;
   if (wide && base + block_elements <= count) {
     float a[groups][4] = {}, b[groups][4] = {};
@@ -78,8 +78,8 @@ void launch_map(const char* launcher, const float* x, const float* y, float* out
   launch<map<Inputs, Op>>(grid, threads, 0, stream)(x, y, out, count, aligned({x, y, out}, 16), op);
 }
 
-__global__ void __launch_bounds__(threads) seed(const std::int32_t* targets, const float* values, float* y,
-                                                int columns) {
+__global__ void __launch_bounds__(threads)
+    seed(const std::int32_t* targets, const float* values, float* y, int columns) {
   const long long row = blockIdx.x;
   const int target = targets[row];
   const int first = int(blockIdx.y) * threads * groups + int(threadIdx.x);
@@ -139,7 +139,8 @@ void weight_part(const WeightPart& a, Stream stream) {
   check_pointer("weight_part", "w", a.w);
   check_pointer("weight_part", "out", a.out);
   check_same_or_apart("weight_part", {"out", a.out, a.count * 4}, {"w", a.w, a.count * 4});
-  launch_map<1>("weight_part", a.w, nullptr, a.out, a.count, WeightPartOp{a.all, a.positive, a.negative}, stream);
+  launch_map<1>("weight_part", a.w, nullptr, a.out, a.count, WeightPartOp{a.all, a.positive, a.negative},
+                stream);
 }
 
 void seed_targets(const SeedTargets& a, Stream stream) {

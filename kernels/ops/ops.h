@@ -25,12 +25,12 @@ struct LinearFprop {
 // dx = mask ⊙ (alpha · part(multiply) ⊙ (load(dy) w) + pending); a null `multiply` counts as 1.
 struct LinearDgrad {
   int n = 1, c = 1, k = 1;
-  SignalLoad dy;             // [n, k]
+  SignalLoad dy{};           // [n, k]
   const float* w = nullptr;  // [k, c]
   float alpha = 1;
   const float* multiply = nullptr;  // [n, c] or null
   Part part = Part::all;
-  SignalEpilogue epilogue;  // [n, c]
+  SignalEpilogue epilogue{};  // [n, c]
   float* dx = nullptr;      // [n, c]
 };
 
@@ -55,7 +55,7 @@ struct PoolShape {
   }
 };
 // y = the largest of each window, argmax = h · W + w of the first largest in row order (PyTorch's tie rule).
-// NaN wins over everything.
+// NaN wins over everything; of several NaNs the last, as in PyTorch.
 struct MaxPoolFprop {
   PoolShape shape;
   const float* x = nullptr;        // [n, h, w, c]
@@ -67,7 +67,7 @@ struct MaxPoolBackward {
   PoolShape shape;
   const float* dy = nullptr;             // [n, p, q, c]
   const std::int32_t* argmax = nullptr;  // [n, p, q, c]
-  SignalEpilogue epilogue;
+  SignalEpilogue epilogue{};
   float* dx = nullptr;  // [n, h, w, c]
 };
 // Mean of each window; padding counts towards the divisor if count_include_pad (PyTorch's default), else only
@@ -82,7 +82,7 @@ struct AvgPoolBackward {
   PoolShape shape;
   bool count_include_pad = true;
   const float* dy = nullptr;
-  SignalEpilogue epilogue;
+  SignalEpilogue epilogue{};
   float* dx = nullptr;
 };
 struct GlobalAvgPoolFprop {
@@ -93,7 +93,7 @@ struct GlobalAvgPoolFprop {
 struct GlobalAvgPoolBackward {
   int n = 1, h = 1, w = 1, c = 1;
   const float* dy = nullptr;  // [n, c]
-  SignalEpilogue epilogue;
+  SignalEpilogue epilogue{};
   float* dx = nullptr;  // [n, h, w, c]
 };
 
@@ -109,7 +109,7 @@ struct ReluFprop {
 struct ReluBackward {
   int pixels = 1, c = 1;
   const float* dy = nullptr;
-  SignalEpilogue epilogue;  // its mask is required
+  SignalEpilogue epilogue{};  // its mask is required
   float* dx = nullptr;      // may be dy
 };
 // y = relu(a + b) or a + b. Its backward is the signal itself, handed to both.
@@ -133,7 +133,7 @@ struct ShortcutFprop {
 struct ShortcutBackward {
   int n = 1, h = 1, w = 1, c = 1, k = 1, stride = 2;
   const float* dy = nullptr;  // [n, p, q, k]
-  SignalEpilogue epilogue;
+  SignalEpilogue epilogue{};
   float* dx = nullptr;  // [n, h, w, c]
 };
 

@@ -12,9 +12,9 @@ namespace retrace {
 
 struct Comparison {
   std::size_t got_count = 0, want_count = 0;
-  double max_abs = 0;       // largest |got − want|; infinity where one is NaN or infinite and the other is not
+  double max_abs = 0;  // largest |got − want|; infinity where one is NaN or infinite and the other is not
   double relative_rms = 0;  // √(Σ (got − want)² / Σ want²); the plain root of the sum where want is all 0
-  std::size_t worst = 0;    // index of the largest difference
+  std::size_t worst = 0;     // index of the largest difference
   double got = 0, want = 0;  // the two values there
 
   bool within(double max_abs_tolerance, double relative_rms_tolerance) const {
@@ -28,8 +28,8 @@ struct Comparison {
       out << "got " << got_count << " values, want " << want_count;
       return out.str();
     }
-    out << "max abs " << max_abs << ", relative RMS " << relative_rms << ", worst at " << worst << ": got " << got
-        << ", want " << want;
+    out << "max abs " << max_abs << ", relative RMS " << relative_rms << ", worst at " << worst << ": got "
+        << got << ", want " << want;
     return out.str();
   }
 };
@@ -87,9 +87,9 @@ std::string bitwise_difference(const std::vector<T>& a, const std::vector<T>& b)
 }  // namespace retrace
 
 // For doctest: CHECK_CLOSE(got, want, 1e-6, 1e-7) with the report in the failure's message.
-#define CHECK_CLOSE(got, want, max_abs_tolerance, relative_rms_tolerance)                                 \
-  do {                                                                                                    \
-    const ::retrace::Comparison comparison_ = ::retrace::compare((got), (want));                          \
+#define CHECK_CLOSE(got, want, max_abs_tolerance, relative_rms_tolerance)                                    \
+  do {                                                                                                       \
+    const ::retrace::Comparison comparison_ = ::retrace::compare((got), (want));                             \
     CHECK_MESSAGE(comparison_.within((max_abs_tolerance), (relative_rms_tolerance)), comparison_.message()); \
   } while (false)
 #define CHECK_SAME_BITS(a, b)                                                \

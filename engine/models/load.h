@@ -1,0 +1,53 @@
+// From a weight file to a model on a device.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/models/model.h"
+#include "weights/checkpoint.h"
+
+namespace retrace {
+
+// What a checkpoint is taken for.
+struct CheckpointFit {
+  std::string model;
+  int classes = 0;
+  bool folded = false;  // convolutions carry biases, batch norm is gone
+};
+
+// The architectures whose tensors a checkpoint holds, all of them and none other.
+std::vector<CheckpointFit> fitting_models(const weights::Checkpoint& checkpoint);
+
+// How `checkpoint` is to be read as `model`: its head's size and whether it is folded, told by its tensors. A
+// checkpoint that does not fit still gets an answer; loading then says what is wrong with it.
+CheckpointFit fit_for(const weights::Checkpoint& checkpoint, const std::string& model);
+
+// The model's parameters out of a checkpoint, strictly: Error listing what is missing, unexpected and mis-shaped.
+// In the order of model_parameters(fit.model, fit.classes, fit.folded).
+std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoint, const CheckpointFit& fit);
+
+struct LoadedModel {
+  std::unique_ptr<Model> model;
+  std::vector<std::string> notes;               // one line each: what a user should know
+  std::map<std::string, std::string> metadata;  // the checkpoint's
+};
+
+// model: a name, or empty to tell it from the file (its metadata, else its tensors). weights: a file, or empty for
+// seeded, untrained weights (and, without a name either, the small demo network).
+LoadedModel load_model(Device& device, const std::string& model, const std::filesystem::path& weights,
+                       std::uint64_t seed);
+
+// The same from a checkpoint in memory.
+LoadedModel load_model(Device& device, const std::string& model, const weights::Checkpoint& checkpoint);
+
+// Seeded values for every parameter (see weights/seeded.h), the same everywhere.
+std::vector<ParameterValue> seeded_parameters(const std::string& model, int classes, std::uint64_t seed);
+
+inline constexpr const char* demo_model = "cifar_resnet20";
+
+}  // namespace retrace

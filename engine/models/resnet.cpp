@@ -1,0 +1,157 @@
+#include "engine/models/resnet.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "weights/layout.h"
+
+namespace retrace {
+
+const std::vector<ResNetPlan>& resnet_catalog() {
+  static const std::vector<ResNetPlan> catalog = [] {
+    std::vector<ResNetPlan> plans;
+    const auto imagenet = [&](int depth, bool bottleneck, std::vector<int> blocks) {
+      plans.push_back({{fmt::format("resnet{}", depth), "ImageNet ResNet, 224 x 224, 1000 classes", 1000, {}, {}},
+                       bottleneck, false, std::move(blocks), 64});
+    };
+    imagenet(18, false, {2, 2, 2, 2});
+    imagenet(34, false, {3, 4, 6, 3});
+    imagenet(50, true, {3, 4, 6, 3});
+    imagenet(101, true, {3, 4, 23, 3});
+    imagenet(152, true, {3, 8, 36, 3});
+    for (const int depth : {20, 32, 44, 56, 110}) {
+      const int n = (depth - 2) / 6;
+      ModelInput input;
+      input.resize = 0;
+      input.crop = 32;
+      plans.push_back({{fmt::format("cifar_resnet{}", depth),
+                        "CIFAR-10 ResNet, 32 x 32, 10 classes, option-A shortcuts", 10,
+                        {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"},
+                        input},
+                       false, true, {n, n, n}, 16});
+    }
+    return plans;
+  }();
+  return catalog;
+}
+
+NetPlan expand(const ResNetPlan& plan) {
+  NetPlan net;
+  net.stem = {"conv1", "bn1", 3, plan.width, plan.cifar ? 3 : 7, plan.cifar ? 1 : 2, plan.cifar ? 1 : 3};
+  net.stem_pool = !plan.cifar;
+  net.head = plan.cifar ? "linear" : "fc";
+  int in = plan.width;
+  for (std::size_t stage = 0; stage < plan.blocks.size(); ++stage) {
+    const int width = plan.width << stage, out = plan.bottleneck ? 4 * width : width;
+    for (int b = 0; b < plan.blocks[stage]; ++b) {
+      BlockPlan block;
+      block.name = fmt::format("layer{}.{}", stage + 1, b);
+      const int stride = b == 0 && stage > 0 ? 2 : 1;
+      const auto conv = [&](int number, int from, int to, int kernel, int step) {
+        block.convs.push_back({fmt::format("{}.conv{}", block.name, number), fmt::format("{}.bn{}", block.name, number),
+                               from, to, kernel, step, kernel / 2});
+      };
+      if (plan.bottleneck) {
+        conv(1, in, width, 1, 1);
+        conv(2, width, width, 3, stride);
+        conv(3, width, out, 1, 1);
+      } else {
+        conv(1, in, width, 3, stride);
+        conv(2, width, width, 3, 1);
+      }
+      if (stride != 1 || in != out) {
+        if (plan.cifar) {
+          block.shortcut_channels = out;
+          block.shortcut_stride = stride;
+        } else {
+          block.downsample.push_back({block.name + ".downsample.0", block.name + ".downsample.1", in, out, 1, stride, 0});
+        }
+      }
+      in = out;
+      net.blocks.push_back(std::move(block));
+    }
+  }
+  net.features = in;
+  return net;
+}
+
+namespace {
+
+class ResNet final : public Model {
+ public:
+  ResNet(Device& device, const ResNetPlan& plan, int classes, const std::vector<ParameterValue>& values)
+      : Model(plan.info), net_(expand(plan)), stages_(plan.blocks) {
+    if (classes != info_.classes) info_.labels.clear();  // somebody else's head
+    info_.classes = classes;
+    std::size_t next = 0;
+    const auto conv = [&](const ConvPlan& c) {
+      const ParameterValue &w = values.at(next), &b = values.at(next + 1);
+      next += 2;
+      const std::int64_t K = w.shape[0], C = w.shape[1], R = w.shape[2], S = w.shape[3];
+      const std::vector<float> krsc = weights::kcrs_to_krsc(w.values, K, C, R, S);
+      maps_[c.name] = std::make_shared<LinearMap>(c.name, Tensor::from_host(device, {K, R, S, C}, krsc),
+                                                  Tensor::from_host(device, b.shape, b.values));
+    };
+    conv(net_.stem);
+    for (const BlockPlan& block : net_.blocks) {
+      for (const ConvPlan& c : block.convs) conv(c);
+      for (const ConvPlan& c : block.downsample) conv(c);
+    }
+    const ParameterValue &w = values.at(next), &b = values.at(next + 1);
+    maps_[net_.head] = std::make_shared<LinearMap>(net_.head, Tensor::from_host(device, w.shape, w.values),
+                                                   Tensor::from_host(device, b.shape, b.values));
+  }
+
+  NodeId forward(Tape& tape, NodeId input) const override {
+    const auto conv = [&](const ConvPlan& c, NodeId x, const Fused& fused, const std::string& name) {
+      return tape.conv2d(x, maps_.at(c.name),
+                         {.stride_h = c.stride, .stride_w = c.stride, .pad_h = c.pad, .pad_w = c.pad}, fused, name);
+    };
+    NodeId x = conv(net_.stem, input, {.relu = true}, net_.stem.name);
+    if (net_.stem_pool) {
+      x = tape.max_pool(x, {.r = 3, .s = 3, .stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1}, "maxpool");
+    }
+    for (const BlockPlan& block : net_.blocks) {
+      NodeId skip = x;
+      if (block.shortcut_channels) {
+        skip = tape.shortcut(x, block.shortcut_channels, block.shortcut_stride, block.name + ".shortcut");
+      } else if (!block.downsample.empty()) {
+        skip = conv(block.downsample[0], x, {}, block.name + ".downsample");
+      }
+      for (std::size_t i = 0; i + 1 < block.convs.size(); ++i) {
+        x = conv(block.convs[i], x, {.relu = true}, block.convs[i].name);
+      }
+      x = conv(block.convs.back(), x, {.residual = skip, .relu = true}, block.name);
+    }
+    x = tape.global_avg_pool(x, "avgpool");
+    return tape.linear(x, maps_.at(net_.head), {}, net_.head);
+  }
+
+  std::string cam_layer() const override { return net_.blocks.back().name; }
+
+  NodeId layer(const Tape& tape, const std::string& name) const override {
+    std::string wanted = name;
+    for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
+      if (name == fmt::format("layer{}", stage + 1)) wanted = fmt::format("{}.{}", name, stages_[stage] - 1);
+    }
+    if (const NodeId id = tape.find(wanted); id != no_node) return id;
+    std::string known;
+    for (NodeId id = 0; id < tape.size(); ++id) known += (id ? ", " : "") + tape.node(id).name;
+    throw UsageError(fmt::format("layer '{}': model {} has {}", name, info_.name, known));
+  }
+
+ private:
+  NetPlan net_;
+  std::vector<int> stages_;
+  std::map<std::string, std::shared_ptr<const LinearMap>> maps_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> build_resnet(Device& device, const ResNetPlan& plan, int classes,
+                                    const std::vector<ParameterValue>& folded_values) {
+  return std::make_unique<ResNet>(device, plan, classes, folded_values);
+}
+
+}  // namespace retrace

@@ -1,0 +1,47 @@
+// Residual networks (He et al. 2016): torchvision's, and the narrow ones for 32 × 32 pictures.
+#pragma once
+#include <array>
+#include <string>
+#include <vector>
+
+#include "engine/models/model.h"
+
+namespace retrace {
+
+struct ResNetPlan {
+  ModelInfo info;
+  bool bottleneck = false;
+  bool cifar = false;  // 3 × 3 stem, three stages, option-A shortcuts, final layer "linear"
+  std::vector<int> blocks;
+  int width = 64;  // channels of the first stage
+};
+
+// One convolution and the batch norm behind it.
+struct ConvPlan {
+  std::string name, norm;  // modules: "layer1.0.conv1", "layer1.0.bn1"
+  int in = 0, out = 0, kernel = 1, stride = 1, pad = 0;
+};
+
+struct BlockPlan {
+  std::string name;             // "layer1.0"
+  std::vector<ConvPlan> convs;  // two, or three in a bottleneck; the last is added to the skip
+  std::vector<ConvPlan> downsample;  // empty or one
+  int shortcut_channels = 0;         // option A: widen to so many; 0: identity or downsample
+  int shortcut_stride = 1;
+};
+
+struct NetPlan {
+  ConvPlan stem;
+  bool stem_pool = false;
+  std::vector<BlockPlan> blocks;
+  std::string head;  // "fc" or "linear"
+  int features = 0;
+};
+
+const std::vector<ResNetPlan>& resnet_catalog();
+NetPlan expand(const ResNetPlan& plan);
+
+std::unique_ptr<Model> build_resnet(Device& device, const ResNetPlan& plan, int classes,
+                                    const std::vector<ParameterValue>& folded_values);
+
+}  // namespace retrace

@@ -1,0 +1,72 @@
+// The shapes every variant must get right. Written n h w c, k r s, stride, pad, dilation, groups.
+//
+// `tiled` chooses among eight tiles by rows (N·P·Q, or for dgrad the pixels of one parity) and columns (K or
+// C of a group). Between them the cases hit, in fprop: merged ≤ 16, ≤ 32 and > 32 columns; unmerged ≤ 16, ≤
+// 32, rows ≤ 64, ≤ 64 and > 64 columns; in dgrad the five unmerged ones.
+#include "tests/kernels/conv/harness.h"
+
+namespace retrace::conv_test {
+
+const std::vector<ShapeCase>& shape_table() {
+  static const std::vector<ShapeCase> table = {
+      {"the smallest there is", {1, 1, 1, 1, 1, 1, 1}},
+      // fewer than 8 channels: filter rows are merged
+      {"merged, 16 columns", {1, 5, 7, 3, 5, 3, 3, 1, 1, 1, 1}},
+      {"merged, 32 columns, stride 2", {2, 9, 8, 3, 20, 3, 3, 2, 2, 1, 1}},
+      {"a ResNet's stem", {1, 23, 19, 3, 64, 7, 7, 2, 2, 3, 3}},
+      {"merged, three column tiles, grey picture", {1, 11, 13, 1, 130, 5, 3, 1, 2, 2, 1}},
+      {"merged, uneven strides, batch", {3, 7, 9, 5, 33, 3, 3, 3, 2, 0, 1}},
+      {"merged, dilated in h only", {2, 6, 9, 5, 8, 3, 3, 1, 1, 3, 2, 2, 1}},
+      {"few channels, dilated in w: not merged", {1, 9, 9, 3, 16, 3, 3, 1, 1, 2, 2, 2, 2}},
+      {"few channels, one tap: not merged", {2, 6, 6, 5, 16, 1, 1}},
+      {"merged, wider filter than picture", {2, 5, 2, 3, 8, 3, 5, 1, 1, 1, 2}},
+      // every tile, tails in rows, columns and reduction
+      {"16 columns", {1, 7, 7, 8, 16, 3, 3, 1, 1, 1, 1}},
+      {"16 columns, more than one row tile", {1, 13, 12, 16, 8, 3, 3, 1, 1, 1, 1}},
+      {"32 columns, stride in h", {3, 5, 7, 16, 20, 3, 3, 2, 1, 1, 1}},
+      {"64 columns, two row tiles, dgrad 32", {2, 9, 9, 20, 33, 3, 3, 1, 1, 1, 1}},
+      {"64 rows exactly", {1, 8, 8, 33, 64, 1, 1}},
+      {"65 rows", {1, 5, 13, 33, 64, 3, 3, 1, 1, 1, 1}},
+      {"few rows, three column tiles", {1, 7, 7, 130, 130, 3, 3, 1, 1, 1, 1}},
+      {"128 columns", {3, 7, 7, 64, 130, 3, 3, 1, 1, 1, 1}},
+      {"128 columns in dgrad", {2, 17, 15, 130, 33, 1, 1}},
+      {"everything a whole tile, 16 columns", {2, 8, 8, 16, 16, 3, 3, 1, 1, 1, 1}},
+      {"everything a whole tile, 64 columns", {2, 8, 8, 64, 64, 1, 1}},
+      {"everything a whole tile, 128 columns", {2, 8, 8, 128, 128, 1, 1}},
+      {"channels not a multiple of 4", {1, 6, 11, 33, 33, 3, 3, 1, 1, 1, 1}},
+      // strides
+      {"a ResNet's downsample", {2, 9, 9, 130, 64, 1, 1, 2, 2}},
+      {"a ResNet's strided 3x3", {1, 14, 14, 64, 130, 3, 3, 2, 2, 1, 1}},
+      {"stride 3 by 2, unused last rows", {2, 10, 7, 20, 33, 5, 3, 3, 2, 0, 3}},
+      {"stride larger than the filter", {2, 10, 11, 16, 20, 2, 1, 3, 3}},
+      {"stride larger than filter and picture", {3, 2, 2, 8, 8, 1, 1, 3, 3}},
+      {"stride 1 by 3", {1, 8, 10, 5, 8, 1, 2, 1, 3, 0, 1}},
+      // padding and filters beyond the picture
+      {"padding 0 by 3", {1, 7, 4, 8, 16, 3, 7, 1, 1, 0, 3}},
+      {"padding larger than the filter's reach", {1, 4, 5, 8, 5, 1, 1, 1, 1, 3, 2}},
+      {"filter taller than the picture", {1, 2, 1, 8, 16, 5, 3, 1, 1, 3, 1}},
+      {"7x7 over one pixel", {2, 1, 1, 16, 20, 7, 7, 1, 1, 3, 3}},
+      {"filter as large as the picture", {2, 5, 3, 20, 33, 5, 3}},
+      {"one row of pixels", {1, 1, 13, 16, 8, 1, 3, 1, 2, 0, 1}},
+      {"one column of pixels", {1, 13, 1, 16, 8, 3, 1, 2, 1, 1, 0}},
+      // dilation
+      {"dilation 3", {1, 11, 10, 16, 8, 3, 3, 1, 1, 3, 3, 3, 3}},
+      {"dilation 2 by 1", {2, 9, 8, 33, 20, 3, 3, 1, 1, 2, 1, 2, 1}},
+      {"dilation equal to the stride: most parities meet no tap", {1, 12, 13, 8, 16, 3, 3, 2, 3, 2, 3, 2, 3}},
+      {"dilation 2, stride 3", {1, 13, 12, 16, 33, 3, 3, 3, 3, 1, 2, 2, 2}},
+      {"dilation 3, stride 2", {2, 12, 11, 8, 20, 3, 3, 2, 2, 3, 1, 3, 3}},
+      // groups
+      {"two groups", {2, 7, 6, 16, 20, 3, 3, 1, 1, 1, 1, 1, 1, 2}},
+      {"two groups of 65 channels", {2, 6, 6, 130, 130, 3, 3, 1, 1, 1, 1, 1, 1, 2}},
+      {"two groups, whole mask bytes, few rows", {1, 6, 5, 64, 80, 3, 3, 1, 1, 1, 1, 1, 1, 2}},
+      {"two wide groups", {2, 7, 7, 16, 260, 1, 1, 1, 1, 0, 0, 1, 1, 2}},
+      {"four groups, uneven stride", {1, 9, 7, 20, 8, 3, 3, 2, 1, 1, 1, 1, 1, 4}},
+      {"four groups, dilated", {1, 8, 7, 16, 64, 3, 3, 1, 2, 2, 1, 2, 1, 4}},
+      {"depthwise, one partial block of channels", {2, 8, 7, 33, 33, 3, 3, 1, 1, 1, 1, 1, 1, 33}},
+      {"depthwise, two filters a channel, stride 2", {1, 9, 9, 16, 32, 3, 3, 2, 2, 1, 1, 1, 1, 16}},
+      {"depthwise, 5x3", {3, 6, 5, 8, 8, 5, 3, 1, 1, 2, 1, 1, 1, 8}},
+  };
+  return table;
+}
+
+}  // namespace retrace::conv_test

@@ -1,0 +1,13 @@
+# Every op but convolution, on each target.
+retrace_test(ops DEVICE LIBRARIES retrace_test_device SOURCES
+  ops/activation.cpp
+  ops/cam.cpp
+  ops/elementwise.cpp
+  ops/linear.cpp
+  ops/normalize.cpp
+  ops/pool.cpp
+  ops/reduce.cpp
+  ops/shortcut.cpp
+  ops/signal.cpp
+  ops/softmax.cpp
+)

@@ -1,0 +1,2 @@
+retrace_test(image_load SOURCES test_image_load.cpp LIBRARIES retrace_image)
+retrace_test(image_preprocess SOURCES test_image_preprocess.cpp LIBRARIES retrace_image)

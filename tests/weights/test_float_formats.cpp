@@ -1,0 +1,133 @@
+#include <doctest/doctest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "build_files.h"
+#include "weights/float_formats.h"
+#include "weights/host_tensor.h"
+
+namespace retrace::weights::test {
+namespace {
+
+struct Format {
+  const char* name;
+  int fraction_bits, bias, exponent_bits;
+  float (*widen)(std::uint16_t);
+  std::uint16_t (*narrow)(float);
+  std::uint16_t infinity() const { return std::uint16_t(((1 << exponent_bits) - 1) << fraction_bits); }
+  // By the definition: (-1)^s · 1.f · 2^(e - bias), or 0.f · 2^(1 - bias).
+  double defined(std::uint16_t code) const {
+    const int fraction = code & ((1 << fraction_bits) - 1);
+    const int exponent = code >> fraction_bits & ((1 << exponent_bits) - 1);
+    const double significand = exponent ? (1 << fraction_bits) + fraction : fraction;
+    const double magnitude = std::ldexp(significand, (exponent ? exponent : 1) - bias - fraction_bits);
+    return code & 0x8000 ? -magnitude : magnitude;
+  }
+};
+
+constexpr Format formats[] = {{"f16", 10, 15, 5, f16_to_f32, f32_to_f16},
+                              {"bf16", 7, 127, 8, bf16_to_f32, f32_to_bf16}};
+
+}  // namespace
+
+TEST_CASE("every f16 and bf16 code widens to the value its format defines, and narrows back") {
+  for (const Format& format : formats) {
+    INFO(format.name);
+    for (std::uint32_t i = 0; i < 0x10000; ++i) {
+      const auto code = std::uint16_t(i);
+      const float value = format.widen(code);
+      const std::uint16_t magnitude = code & 0x7fff;
+      if (magnitude > format.infinity()) {
+        if (!std::isnan(value) || !std::isnan(format.widen(format.narrow(value)))) FAIL("code " << i);
+        continue;
+      }
+      const double expected =
+          magnitude == format.infinity()
+              ? std::copysign(std::numeric_limits<double>::infinity(), code & 0x8000 ? -1 : 1)
+              : format.defined(code);
+      if (value != expected || std::signbit(value) != std::signbit(expected))
+        FAIL("code " << i << " " << value);
+      if (format.narrow(value) != code) FAIL("code " << i << " comes back as " << format.narrow(value));
+    }
+  }
+}
+
+TEST_CASE("narrowing rounds to nearest, ties to even, at and around every midpoint") {
+  for (const Format& format : formats) {
+    INFO(format.name);
+    // The last step is from the largest finite value to what would follow it, which becomes infinity.
+    for (std::uint16_t code = 0; code < format.infinity(); ++code) {
+      const auto next = std::uint16_t(code + 1);
+      // Exact: one more bit than the format has, and double has many more. For bf16's smallest values the
+      // midpoint is a float too (subnormal).
+      const double middle = (format.defined(code) + format.defined(next)) / 2;
+      const auto tie = float(middle);
+      REQUIRE(double(tie) == middle);
+      const std::uint16_t even = code & 1 ? next : code;
+      const float below = std::nextafter(tie, 0.f), above = std::nextafter(tie, INFINITY);
+      if (format.narrow(tie) != even || format.narrow(below) != code || format.narrow(above) != next ||
+          format.narrow(-tie) != (even | 0x8000) || format.narrow(-above) != (next | 0x8000)) {
+        FAIL("after code " << code);
+      }
+    }
+  }
+}
+
+TEST_CASE("narrowing keeps NaN, whatever its payload and sign") {
+  for (const Format& format : formats) {
+    for (const std::uint32_t bits :
+         {0x7f800001u, 0x7f80ffffu, 0x7fc00000u, 0x7fffffffu, 0xff800001u, 0xffffffffu}) {
+      CHECK(std::isnan(format.widen(format.narrow(std::bit_cast<float>(bits)))));
+    }
+  }
+}
+
+TEST_CASE("tensors convert between floating types through float") {
+  const std::vector<double> values{1.0 / 3, -65504, 1e-30, 0.1};
+  HostTensor tensor{"t", DType::f64, {2, 2}, nullptr};
+  const auto bytes = std::make_shared<std::vector<double>>(values);
+  tensor.data = {bytes, reinterpret_cast<const std::byte*>(bytes->data())};
+
+  CHECK(tensor.to_f32() == std::vector<float>(values.begin(), values.end()));
+  CHECK(convert(tensor, DType::f32).to_f32() == tensor.to_f32());
+  const HostTensor half = convert(tensor, DType::f16);
+  CHECK(half.shape == tensor.shape);
+  CHECK(half.byte_size() == 8);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    CHECK(half.to_f32()[i] == f16_to_f32(f32_to_f16(float(values[i]))));
+    CHECK(convert(half, DType::bf16).to_f32()[i] == bf16_to_f32(f32_to_bf16(half.to_f32()[i])));
+  }
+  CHECK(convert(half, DType::f16).data == half.data);
+
+  const auto one = [](float value) { return HostTensor::from_f32("big", {1}, {value}); };
+  CHECK(convert(one(65519.996f), DType::f16).to_f32()[0] == 65504.f);
+  CHECK(
+      contains(error_of([&] { convert(one(65520.f), DType::f16); }), "'big': value 65520 does not fit f16"));
+  CHECK(std::isinf(convert(one(-INFINITY), DType::f16).to_f32()[0]));
+  CHECK(std::isnan(convert(one(NAN), DType::bf16).to_f32()[0]));
+  // The largest bf16 is 3.3895e38; half a step above it begins infinity.
+  CHECK(convert(one(3.39e38f), DType::bf16).to_f32()[0] == bf16_to_f32(0x7f7f));
+  CHECK(contains(error_of([&] { convert(one(std::numeric_limits<float>::max()), DType::bf16); }),
+                 "does not fit"));
+  HostTensor integer = one(1);
+  integer.dtype = DType::i32;
+  CHECK(contains(error_of([&] { convert(integer, DType::f16); }), "cannot convert i32 to f16"));
+}
+
+TEST_CASE("a tensor's shape must be possible and fit its values") {
+  CHECK(contains(error_of([] { HostTensor::from_f32("w", {2, 3}, {1, 2}); }), "shape [2, 3] needs 6"));
+  const auto count = [](std::vector<std::int64_t> shape) {
+    return HostTensor{"w", DType::f32, std::move(shape), nullptr}.count();
+  };
+  CHECK(count({}) == 1);
+  CHECK(count({3, 0, 5}) == 0);
+  CHECK(contains(error_of([&] { count({-1}); }), "shape [-1] is not possible"));
+  CHECK(contains(error_of([&] { count({std::int64_t(1) << 32, std::int64_t(1) << 31}); }), "not possible"));
+  CHECK(contains(error_of([&] { count({0, std::int64_t(1) << 62, 2}); }), "not possible"));
+  const HostTensor large{"w", DType::f64, {std::int64_t(1) << 61}, nullptr};
+  CHECK(contains(error_of([&] { static_cast<void>(large.byte_size()); }), "too large"));
+}
+
+}  // namespace retrace::weights::test

@@ -1,0 +1,168 @@
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "build_files.h"
+#include "weights/float_formats.h"
+#include "weights/safetensors.h"
+
+namespace retrace::weights::test {
+namespace fs = std::filesystem;
+
+TEST_CASE("safetensors: a file written by hand is read") {
+  // Spaces after the header are padding; tensors come in the order of their bytes.
+  const std::string header =
+      R"({"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[2],"data_offsets":[8,16]},)"
+      R"( "a":{"dtype":"I64","shape":[],"data_offsets":[0,8]},"e":{"dtype":"F16","shape":[0,3],"data_offsets":[16,16]}}   )";
+  const std::string body = little(std::int64_t(-5)) + bytes_of<float>({1.5f, -2.f});
+  const Checkpoint checkpoint = read_bytes(safetensors(header, body));
+  CHECK(checkpoint.format == "safetensors");
+  CHECK(checkpoint.metadata == std::map<std::string, std::string>{{"format", "pt"}});
+  REQUIRE(checkpoint.tensors.size() == 3);
+  CHECK(checkpoint.tensors[0].name == "a");
+  CHECK(raw(checkpoint, "a", DType::i64, {}) == little(std::int64_t(-5)));
+  CHECK(raw(checkpoint, "b", DType::f32, {2}) == bytes_of<float>({1.5f, -2.f}));
+  CHECK(raw(checkpoint, "e", DType::f16, {0, 3}).empty());
+  CHECK(checkpoint.find("c") == nullptr);
+  CHECK(read_bytes(safetensors("{}", "")).tensors.empty());
+}
+
+TEST_CASE("safetensors: every element type comes back bit by bit") {
+  const TemporaryFolder folder;
+  const Checkpoint source = read_checkpoint(fixture("plain.zip.pt"));
+  SafetensorsOptions options;
+  options.metadata = {{"model", "tiny"}, {"quote", "\"\n\\"}};
+  write_safetensors(folder / "out.safetensors", source.tensors, options);
+  CHECK(folder.entries() == 1);
+  const Checkpoint copy = read_checkpoint(folder / "out.safetensors");
+  CHECK(copy.metadata == options.metadata);
+  REQUIRE(copy.tensors.size() == source.tensors.size());
+  for (const HostTensor& tensor : source.tensors) {
+    INFO(tensor.name);
+    CHECK(raw(copy, tensor.name, tensor.dtype, tensor.shape) ==
+          raw(source, tensor.name, tensor.dtype, tensor.shape));
+  }
+  // Each tensor begins at a multiple of its element size.
+  const std::string bytes = read_file(folder / "out.safetensors");
+  std::uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), 8);
+  CHECK(header % 8 == 0);
+  std::size_t last = 8;
+  for (const HostTensor& tensor : copy.tensors) {
+    CHECK(dtype_size(tensor.dtype) <= last);
+    last = dtype_size(tensor.dtype);
+  }
+}
+
+TEST_CASE("safetensors: all thirteen element types have a name to write and read") {
+  const TemporaryFolder folder;
+  std::vector<HostTensor> tensors;
+  const auto bytes = std::make_shared<std::vector<std::byte>>(8, std::byte{1});
+  for (int i = 0; i <= int(DType::boolean); ++i) {
+    const auto type = DType(i);
+    tensors.push_back({std::string(dtype_name(type)), type, {1}, {bytes, bytes->data()}});
+  }
+  write_safetensors(folder / "all", tensors);
+  const Checkpoint copy = read_checkpoint(folder / "all");
+  REQUIRE(copy.tensors.size() == 13);
+  for (const HostTensor& tensor : copy.tensors) CHECK(tensor.name == dtype_name(tensor.dtype));
+  CHECK(copy.find("u16")->to_f32() == std::vector<float>{0x0101});
+  CHECK(copy.find("u32")->to_f32() == std::vector<float>{float(0x01010101)});
+  CHECK(copy.find("u64")->to_f32() == std::vector<float>{float(0x0101010101010101)});
+}
+
+TEST_CASE("safetensors: floating tensors are converted on request, integers never") {
+  const TemporaryFolder folder;
+  const std::vector<float> values{0.1f, -1.f / 3, 1e-6f, 1000.25f};
+  HostTensor counter{"n", DType::i64, {}, nullptr};
+  const auto eight = std::make_shared<std::int64_t>(8);
+  counter.data = {eight, reinterpret_cast<const std::byte*>(eight.get())};
+  const std::vector<HostTensor> tensors{HostTensor::from_f32("w", {4}, values), counter};
+  for (const DType type : {DType::f16, DType::bf16, DType::f32}) {
+    SafetensorsOptions options;
+    options.float_type = type;
+    write_safetensors(folder / "w.safetensors", tensors, options);  // over the one before
+    const Checkpoint copy = read_checkpoint(folder / "w.safetensors");
+    REQUIRE(copy.find("w") != nullptr);
+    CHECK(copy.find("w")->dtype == type);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const float expected = type == DType::f16    ? f16_to_f32(f32_to_f16(values[i]))
+                             : type == DType::bf16 ? bf16_to_f32(f32_to_bf16(values[i]))
+                                                   : values[i];
+      CHECK(copy.find("w")->to_f32()[i] == expected);
+    }
+    CHECK(raw(copy, "n", DType::i64, {}) == little(std::int64_t(8)));
+  }
+  CHECK(folder.entries() == 1);
+}
+
+TEST_CASE("safetensors: a failed write leaves the folder as it was") {
+  const TemporaryFolder folder;
+  const auto target = folder / "out.safetensors";
+  write_file(target, "before");
+  const auto failing = [&](const std::vector<HostTensor>& tensors, const SafetensorsOptions& options = {}) {
+    const std::string message = error_of([&] { write_safetensors(target, tensors, options); });
+    CHECK(folder.entries() == 1);
+    CHECK(read_file(target) == "before");
+    return message;
+  };
+  const HostTensor one = HostTensor::from_f32("a", {1}, {1});
+  const HostTensor big = HostTensor::from_f32("b", {1}, {1e30f});
+  SafetensorsOptions half;
+  half.float_type = DType::f16;
+  CHECK(contains(failing({one, one}), "out.safetensors: two tensors are named 'a'"));
+  CHECK(contains(failing({one, big}, half), "tensor 'b': value 1e+30 does not fit f16"));  // after the first
+  CHECK(contains(failing({HostTensor::from_f32("", {1}, {1})}), "a tensor cannot be named ''"));
+  CHECK(contains(failing({HostTensor::from_f32("__metadata__", {1}, {1})}), "cannot be named"));
+  CHECK(contains(failing({HostTensor::from_f32("\xff", {1}, {1})}), "cannot write the header"));
+  SafetensorsOptions integers;
+  integers.float_type = DType::i8;
+  CHECK(contains(failing({one}, integers), "cannot write as i8"));
+
+  // A limit on the file size stands for a full disk: both fail a write half-way.
+  struct rlimit before {};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  struct rlimit small = before;
+  small.rlim_cur = 4096;
+  auto* handler = std::signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  const std::string message = failing({HostTensor::from_f32("w", {5000}, std::vector<float>(5000))});
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  std::signal(SIGXFSZ, handler);
+  CHECK(contains(message, "out.safetensors: cannot write: File too large"));
+}
+
+TEST_CASE("safetensors: targets that cannot be written are refused") {
+  const TemporaryFolder folder;
+  const std::vector<HostTensor> tensors{HostTensor::from_f32("a", {1}, {1})};
+  const auto failing = [&](const fs::path& path) {
+    return error_of([&] { write_safetensors(path, tensors); });
+  };
+  CHECK(contains(failing(folder / "no/such/file"), "cannot create a file beside it: No such file"));
+  CHECK(contains(failing(folder.path()), "is not a regular file"));
+  CHECK(contains(failing("/dev/null"), "/dev/null: exists and is not a regular file"));
+  CHECK(fs::is_character_file("/dev/null"));
+  CHECK(folder.entries() == 0);
+}
+
+TEST_CASE("safetensors: a link is followed, and a file can be written over itself") {
+  const TemporaryFolder folder;
+  write_safetensors(folder / "real", std::vector{HostTensor::from_f32("a", {2}, {1, 2})});
+  fs::create_symlink("real", folder / "link");
+  const Checkpoint source = read_checkpoint(folder / "link");
+  std::vector<HostTensor> tensors = source.tensors;
+  tensors.push_back(HostTensor::from_f32("b", {1}, {3}));
+  write_safetensors(folder / "link", tensors);
+  CHECK(fs::is_symlink(folder / "link"));
+  CHECK(folder.entries() == 2);
+  const Checkpoint copy = read_checkpoint(folder / "real");
+  CHECK(copy.tensors.size() == 2);
+  CHECK(copy.find("a")->to_f32() == std::vector<float>{1, 2});
+  CHECK(source.find("a")->to_f32() == std::vector<float>{1, 2});
+}
+
+}  // namespace retrace::weights::test

@@ -1,0 +1,65 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "tools/commands/commands.h"
+#include "tools/image/expand.h"
+#include "tools/session.h"
+
+namespace retrace::tools {
+
+namespace {
+
+struct Options {
+  CommonOptions common;
+  ModelOptions model;
+  std::vector<std::filesystem::path> images;
+  int top = 5;
+  bool json = false;
+};
+
+int run(const Options& o) {
+  Console console(o.common.quiet);
+  const auto images = image::expand_images(o.images);
+  Session session(o.common, o.model, console);
+  session.for_each_batch(images, [&](const std::vector<Session::Item>& items) {
+    std::vector<Picture> pictures;
+    for (const auto& item : items) pictures.push_back(item.prepared);
+    const Session::Forward pass = session.forward(pictures);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      const auto best = pass.best(i, std::size_t(o.top));
+      nlohmann::ordered_json line{{"image", items[i].path.string()}, {"top", nlohmann::ordered_json::array()}};
+      if (!o.json) fmt::print("{}\n", items[i].path.string());
+      for (const int k : best) {
+        const std::size_t at = i * pass.classes + std::size_t(k);
+        if (o.json) {
+          line["top"].push_back({{"index", k}, {"label", session.label(k)}, {"probability", pass.probabilities[at]},
+                                 {"logit", pass.scores[at]}});
+        } else {
+          fmt::print("  {:5.1f} %  {} ({})  logit {:.3f}\n", 100 * pass.probabilities[at], session.label(k), k,
+                     pass.scores[at]);
+        }
+      }
+      if (o.json) {
+        fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+      }
+    }
+  });
+  return console.errors() ? 1 : 0;
+}
+
+}  // namespace
+
+Command add_classify(CLI::App& program) {
+  CLI::App* const app = program.add_subcommand("classify", "Name what is in pictures");
+  auto o = std::make_shared<Options>();
+  app->add_option("image", o->images, "Pictures, or folders of pictures")->required();
+  app->add_option("--top", o->top, "Classes shown")->check(CLI::PositiveNumber)->capture_default_str();
+  app->add_flag("--json", o->json, "One JSON object per picture on standard output");
+  o->model.add_to(*app);
+  o->common.add_to(*app);
+  return {app, [o] { return run(*o); }};
+}
+
+}  // namespace retrace::tools

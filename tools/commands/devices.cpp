@@ -1,0 +1,20 @@
+#include <fmt/format.h>
+
+#include "engine/device.h"
+#include "tools/commands/commands.h"
+
+namespace retrace::tools {
+
+Command add_devices(CLI::App& program) {
+  CLI::App* const app = program.add_subcommand("devices", "List the devices a network can run on");
+  return {app, [] {
+            for (const DeviceInfo& d : Device::list()) {
+              const std::string memory =
+                  d.memory ? fmt::format("{:.1f} GiB", double(d.memory) / (1 << 30)) : "";
+              fmt::print("{:<8} {:<32} {:>10}  {}{}\n", d.id, d.name, memory, d.usable ? "" : "not usable: ", d.detail);
+            }
+            return 0;
+          }};
+}
+
+}  // namespace retrace::tools

@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "engine/models/load.h"
+#include "tools/commands/commands.h"
+#include "weights/safetensors.h"
+
+namespace retrace::tools {
+
+namespace {
+
+struct Options {
+  std::filesystem::path file, out;
+  std::string model, dtype = "f32";
+  bool fold = false, quiet = false;
+};
+
+weights::DType type_of(const std::string& name) {
+  return name == "f16" ? weights::DType::f16 : name == "bf16" ? weights::DType::bf16 : weights::DType::f32;
+}
+
+int run(const Options& o) {
+  (void)model_info(o.model);  // an unknown name is wrong usage, whatever the file
+  const weights::Checkpoint checkpoint = weights::read_checkpoint(o.file);
+  CheckpointFit fit = fit_for(checkpoint, o.model);
+  std::vector<ParameterValue> values = take_parameters(checkpoint, fit);
+  if (o.fold && !fit.folded) {
+    values = fold_model(fit.model, fit.classes, values);
+    fit.folded = true;
+  }
+  const auto specs = model_parameters(fit.model, fit.classes, fit.folded);
+  std::vector<weights::HostTensor> tensors;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    tensors.push_back(weights::HostTensor::from_f32(specs[i].name, values[i].shape, values[i].values));
+  }
+  const ModelInput& input = model_info(o.model).input;
+  weights::SafetensorsOptions options;
+  options.float_type = type_of(o.dtype);
+  options.metadata = {{"model", o.model},
+                      {"classes", std::to_string(fit.classes)},
+                      {"batch_norm", fit.folded ? "folded" : "separate"},
+                      {"resize", std::to_string(input.resize)},
+                      {"crop", std::to_string(input.crop)},
+                      {"mean", fmt::format("{} {} {}", input.mean[0], input.mean[1], input.mean[2])},
+                      {"std", fmt::format("{} {} {}", input.std[0], input.std[1], input.std[2])}};
+  weights::write_safetensors(o.out, tensors, options);
+  if (!o.quiet) {
+    for (const std::string& note : checkpoint.notes) fmt::print(stderr, "retrace: {}\n", note);
+    fmt::print("{}: {} with {} classes, {} tensors as {}{}\n", o.out.string(), o.model, fit.classes, tensors.size(),
+               o.dtype, fit.folded ? ", batch norm folded" : "");
+  }
+  return 0;
+}
+
+}  // namespace
+
+Command add_import(CLI::App& program) {
+  CLI::App* const app = program.add_subcommand("import", "Turn a weight file into safetensors for one model");
+  auto o = std::make_shared<Options>();
+  app->add_option("file", o->file, "safetensors, .pth, .pt or .th")->required();
+  app->add_option("--model", o->model, "Architecture (see `retrace models`)")->required();
+  app->add_option("--out", o->out, "The file to write")->required();
+  app->add_option("--dtype", o->dtype, "f32, f16 or bf16")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->capture_default_str();
+  app->add_flag("--fold-bn", o->fold, "Fold batch norm into the convolutions");
+  app->add_flag("--quiet", o->quiet, "Say nothing when all is well");
+  return {app, [o] { return run(*o); }};
+}
+
+}  // namespace retrace::tools

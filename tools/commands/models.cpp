@@ -1,0 +1,25 @@
+#include <fmt/format.h>
+
+#include "engine/models/model.h"
+#include "tools/commands/commands.h"
+
+namespace retrace::tools {
+
+Command add_models(CLI::App& program) {
+  CLI::App* const app = program.add_subcommand("models", "List the architectures that weights can be loaded into");
+  return {app, [] {
+            for (const ModelInfo& m : model_catalog()) {
+              long long parameters = 0;
+              for (const ParameterSpec& spec : model_parameters(m.name)) {
+                const bool running = spec.name.find("running_") != std::string::npos;
+                long long count = running ? 0 : 1;
+                for (const auto d : spec.shape) count *= d;
+                parameters += count;
+              }
+              fmt::print("{:<16} {:>6.2f} M parameters  {}\n", m.name, double(parameters) / 1e6, m.description);
+            }
+            return 0;
+          }};
+}
+
+}  // namespace retrace::tools

@@ -1,0 +1,32 @@
+// What the command line says, as data. One struct per group of options, registered on a CLI11 command.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace retrace::tools {
+
+struct CommonOptions {
+  std::string device = "auto";
+  std::string precision = "fp32";
+  int batch = 8;
+  int threads = 0;
+  std::uint64_t seed = 1;
+  bool quiet = false;
+
+  void add_to(CLI::App& command);
+};
+
+struct ModelOptions {
+  std::string model;
+  std::filesystem::path weights, labels;
+  // Override the model's own preprocessing where given.
+  int resize = -1, crop = -1;
+  std::vector<float> mean, std;
+
+  void add_to(CLI::App& command);
+};
+
+}  // namespace retrace::tools

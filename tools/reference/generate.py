@@ -1,0 +1,247 @@
+"""Makes the golden files: `generate.py OUT_DIR`, or compares with those there: `generate.py --check DIR`."""
+import argparse
+import copy
+import pathlib
+import sys
+
+import captum
+import captum.attr
+import numpy as np
+import pytorch_grad_cam
+import torch
+import torch.nn.functional as F
+from importlib.metadata import version
+from safetensors.numpy import load_file
+
+import golden_io
+import lrp_reference
+import networks
+from seeded import fnv1a, seeded_tensor
+from zennit_maps import zennit_maps
+
+SEED = 1
+# Of twelve seeded pictures, those are taken whose decisions lie furthest from a tie (closest_switch below).
+CANDIDATES = 12
+# name: picture size, pictures taken, pictures that set the batch norms' statistics, second class, Grad-CAM's layer
+NETWORKS = {
+    "cifar_resnet20": (32, (0, 1, 8), 32, 7, "layer3"),
+    "resnet18": (64, (1, 10), 32, 207, "layer4"),
+}
+
+
+def relative_rms(a, b):
+    return float(np.linalg.norm(np.asarray(a, np.float64) - b) / np.linalg.norm(b))
+
+
+def expect_close(what, a, b, tolerance):
+    rms = relative_rms(a, b)
+    if not rms <= tolerance:
+        raise AssertionError(f"{what}: relative RMS {rms:.3g}, expected at most {tolerance:g}")
+
+
+def closest_switch(net, x):
+    """How close the picture comes to another piece of the piecewise linear network: the smallest |pre-activation|
+    of a ReLU, or gap between the two largest values of a max-pool's window, over its layer's root mean square.
+    Where it is no larger than float32's rounding error, a ReLU may switch, and gradients jump."""
+    t = lrp_reference.Trace(net, x)
+    rms = lambda z: z.square().mean().sqrt()
+    smallest = [(z.abs() / rms(z)).min() for block, (a, h, tail) in zip(net.blocks, t.blocks)
+                for z in (block.conv1(a), tail)]
+    stem = net.stem(x)
+    smallest.append((stem.abs() / rms(stem)).min())
+    if net.pool:
+        windows = F.unfold(F.pad(t.stem, (1, 1, 1, 1)).transpose(0, 1), 3, stride=2)
+        top = windows.topk(2, dim=1).values
+        smallest.append(((top[:, 0] - top[:, 1])[top[:, 0] > 0] / rms(t.stem)).min())
+    return float(min(smallest))
+
+
+def layer_outputs(model, x):
+    """Outputs of the fused layers by name: the stem and each block's first convolution after batch norm and ReLU."""
+    out, handles = {}, []
+
+    def keep(name, function=lambda y: y):
+        return lambda module, inputs, output: out.__setitem__(name, function(output).detach())
+
+    for name, module in model.named_modules():
+        # A batch norm named bn1 is followed by a ReLU in both networks.
+        if name.endswith("bn1"):
+            handles.append(module.register_forward_hook(keep(name[:-3] + "conv1", F.relu)))
+        elif name in ("maxpool", "avgpool", "fc", "linear") or (name.count(".") == 1 and name.startswith("layer")):
+            handles.append(module.register_forward_hook(keep(name)))
+    with torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    return out
+
+
+def input_gradient(model, x, target):
+    leaf = x.clone().requires_grad_()
+    gradient, = torch.autograd.grad(model(leaf)[0, target], leaf)
+    captum_product = captum.attr.InputXGradient(model).attribute(x.clone().requires_grad_(), target=target)
+    expect_close("Captum's input x gradient", (x * gradient).numpy(), captum_product.detach().numpy(), 1e-12)
+    return gradient[0]
+
+
+def grad_cam(model, x, target, layer):
+    """[h, w] by Captum, agreed to by pytorch-grad-cam."""
+    module = getattr(model, layer)
+    cam = captum.attr.LayerGradCam(model, module).attribute(x, target=target, relu_attributions=True)[0, 0]
+    other = pytorch_grad_cam.GradCAM(model=model, target_layers=[module])
+    hooks = other.activations_and_grads
+    hooks(x)[0, target].backward()
+    # The names of its arguments notwithstanding, the base class uses activations and gradients only.
+    raw = other.get_cam_image(x, module, None, hooks.activations[0].numpy(), hooks.gradients[0].numpy())
+    hooks.release()
+    cam = cam.detach().numpy()
+    expect_close("pytorch-grad-cam", np.maximum(raw[0], 0), cam, 1e-12)
+    return cam
+
+
+def upsample(cam, size):
+    cam = torch.from_numpy(cam)[None, None]
+    return F.interpolate(cam, size=(size, size), mode="bilinear", align_corners=False)[0, 0].numpy()
+
+
+def in_float32(net):
+    """The folded network with every tensor in float32."""
+    convert = lambda op: networks.Conv(op.w.float(), op.b.float(), op.stride, op.pad) \
+        if isinstance(op, networks.Conv) else op
+    blocks = [networks.Block(b.name, convert(b.conv1), convert(b.conv2), convert(b.shortcut)) for b in net.blocks]
+    return networks.Folded(convert(net.stem), net.pool, blocks, tuple(t.float() for t in net.linear))
+
+
+def explain(prefix, model, merged, x, other_target, layer, size):
+    """Every golden tensor of one picture, float64. x [1, 3, size, size]."""
+    with torch.no_grad():
+        logits = model(x)[0]
+    best = logits.topk(2)
+    net = networks.folded(model)
+    target, margin, switch = int(best.indices[0]), float(best.values[0] - best.values[1]), closest_switch(net, x)
+    # 5e-6 is some forty units in float32's last place.
+    if margin < 0.1 or target == other_target or switch < 5e-6:
+        raise AssertionError(f"{prefix}: class {target} leads by {margin:.3g}, closest switch {switch:.2g}: "
+                             "take another picture")
+    out = {"logits": logits.numpy(), "target": np.array([target]), "other_target": np.array([other_target]),
+           "closest_switch": np.array([switch])}
+    outputs = layer_outputs(model, x)
+    last_block = max(name for name in outputs if name.startswith(layer) and name.count(".") == 1)
+    out["features"] = outputs[last_block][0].numpy()
+    for name, value in outputs.items():
+        out[f"stats.{name}"] = np.array([value.mean(), value.std(unbiased=False), value.min(), value.max()])
+    merged32 = copy.deepcopy(merged).float()
+    for key, index in (("input_gradient", target), ("input_gradient.other", other_target)):
+        out[key] = input_gradient(model, x, index).numpy()
+        leaf = x.float().requires_grad_()
+        rounded, = torch.autograd.grad(merged32(leaf)[0, index], leaf)
+        out[f"{key}.float32_rms"] = np.array([relative_rms(rounded[0].numpy(), out[key])])
+    cam = grad_cam(model, x, target, layer)
+    if not cam.max() > 0:
+        raise AssertionError(f"{prefix}: Grad-CAM is blank: choose another seed")
+    out["grad_cam"], out["grad_cam.upsampled"] = cam, upsample(cam, size)
+
+    start, small = float(logits[target]), in_float32(net)
+    maps32 = zennit_maps(merged32, x.float(), target)
+    for name, value in zennit_maps(merged, x, target).items():
+        mine = lrp_reference.lrp_r_form(net, x, target, lrp_reference.ZENNIT[name], start=1.0)
+        # Two orders of summation in float64, amplified by cancelling sums; seen: 5e-12.
+        expect_close(f"{prefix}: our R form of Zennit's {name}", mine.numpy(), value.numpy(), 1e-10)
+        out[f"zennit.{name}"] = value.numpy()
+        out[f"zennit.{name}.float32_rms"] = np.array([relative_rms(maps32[name].numpy(), value.numpy())])
+    for name, config in lrp_reference.GOLDEN.items():
+        value = lrp_reference.lrp_r_form(net, x, target, config)
+        out[f"lrp.{name}"] = value.numpy()
+        out[f"lrp.{name}.start_sum"] = np.array([start, float(value.sum())])
+        if config.residual == "joint":
+            by_c = lrp_reference.lrp_c_form(net, x, target, config)
+            expect_close(f"{prefix}: the c form of {name}", by_c.numpy(), value.numpy(), 1e-10)
+            rounded = lrp_reference.lrp_c_form(small, x.float(), target, config)
+        else:
+            rounded = lrp_reference.lrp_r_form(small, x.float(), target, config)
+        out[f"lrp.{name}.float32_rms"] = np.array([relative_rms(rounded.numpy(), value.numpy())])
+        print(f"{prefix}lrp.{name}: sum / start = {float(value.sum()) / start:.15g}")
+    return out
+
+
+def golden_of_network(name):
+    size, taken, calibration, other_target, layer = NETWORKS[name]
+    model = networks.make(name)
+    networks.seed_weights(model, SEED)
+    statistics = networks.calibrate(
+        model, networks.seeded_pictures(f"{name}.calibration", calibration, size, SEED))
+    merged = networks.merge_batch_norms(copy.deepcopy(model))
+    pictures = networks.seeded_pictures(f"{name}.pictures", CANDIDATES, size, SEED)[list(taken)]
+    tensors = {f"bn.{key}": value for key, value in statistics.items()}
+    for i in range(len(taken)):
+        x = networks.normalise(pictures[i:i + 1])
+        expect_close("the merged network", merged(x).detach().numpy(), model(x).detach().numpy(), 1e-12)
+        tensors[f"picture{i}.pixels"] = pictures[i]
+        for key, value in explain(f"{name}.picture{i}.", model, merged, x, other_target, layer, size).items():
+            tensors[f"picture{i}.{key}"] = value.astype(np.float32) if value.dtype.kind == "f" else value
+    metadata = {"model": name, "seed": SEED, "pictures": len(taken), "grad_cam_layer": layer,
+                "mean": networks.MEAN, "std": networks.STD, "torch": torch.__version__.split("a")[0],
+                "zennit": version("zennit"), "captum": captum.__version__, "grad-cam": version("grad-cam"),
+                "made_by": "tools/reference/generate.py"}
+    return tensors, metadata
+
+
+def golden_of_seeded_values():
+    """For a few parameters: shape, the first 64 values, and FNV-1a over the float32 bytes of all of them."""
+    shapes = {"conv1.weight": (64, 3, 7, 7), "layer1.0.conv2.weight": (64, 64, 3, 3),
+              "layer2.0.downsample.0.weight": (128, 64, 1, 1), "layer2.0.downsample.1.weight": (128,),
+              "layer2.0.downsample.1.bias": (128,), "bn1.weight": (64,), "layer4.1.bn2.bias": (512,),
+              "bn1.running_mean": (64,), "bn1.running_var": (64,), "fc.weight": (1000, 512), "fc.bias": (1000,),
+              "linear.bias": (10,), "layer3.2.conv2.weight": (64, 64, 3, 3)}
+    tensors = {}
+    for name, shape in shapes.items():
+        for seed in (0, SEED, 2**64 - 1):
+            values = seeded_tensor(name, shape, seed)
+            tensors[f"{name}.shape"] = np.array(shape)
+            tensors[f"{name}.seed{seed}.first"] = values.ravel()[:64]
+            checksum = np.array([fnv1a(values.astype("<f4").tobytes())], np.uint64)
+            tensors[f"{name}.seed{seed}.checksum"] = checksum.view(np.int64)
+    return tensors, {"made_by": "tools/reference/generate.py"}
+
+
+def check(path, tensors):
+    """Stored and fresh values agree; float64 sums in another order may move a stored float32's last bit."""
+    stored = load_file(path)
+    if stored.keys() != tensors.keys():
+        raise AssertionError(f"{path}: tensors differ: {sorted(stored.keys() ^ tensors.keys())}")
+    worst = 0.0
+    for name, value in tensors.items():
+        if name.endswith("float32_rms"):  # a measurement of rounding noise, not a value
+            continue
+        if value.dtype.kind == "f" and np.any(value):
+            worst = max(worst, relative_rms(stored[name], value))
+        elif not np.array_equal(stored[name], value):
+            raise AssertionError(f"{path}: {name} differs")
+    if worst > 1e-6:
+        raise AssertionError(f"{path}: relative RMS of the worst tensor {worst:.3g}, expected at most 1e-6")
+    print(f"{path}: worst tensor differs by a relative RMS of {worst:.3g}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=pathlib.Path)
+    parser.add_argument("--check", action="store_true", help="compare with the files there instead of writing them")
+    parser.add_argument("--only", choices=[*NETWORKS, "seeded_values"])
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    makers = {"seeded_values": golden_of_seeded_values, **{n: lambda n=n: golden_of_network(n) for n in NETWORKS}}
+    for name, make in makers.items():
+        if args.only not in (None, name):
+            continue
+        tensors, metadata = make()
+        path = args.directory / f"{name}.safetensors"
+        if args.check:
+            check(path, tensors)
+        else:
+            golden_io.save(path, tensors, metadata)
+            print(f"{path}: {len(tensors)} tensors, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+#include "tools/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <numeric>
+
+#include "kernels/simt/sim_runtime.h"
+#include "tools/image/picture.h"
+
+namespace retrace::tools {
+
+namespace fs = std::filesystem;
+
+std::unique_ptr<Device> open_device(const CommonOptions& common) {
+  if (common.precision != "fp32") {
+    throw UsageError(fmt::format("precision '{}': this version computes in fp32 only", common.precision));
+  }
+  simt::SimOptions sim = simt::sim_options();
+  sim.threads = common.threads;
+  simt::set_sim_options(sim);
+  return Device::open(common.device);
+}
+
+std::vector<std::string> read_labels(const fs::path& path, int classes) {
+  std::ifstream file(path);
+  if (!file || fs::is_directory(path)) throw Error(fmt::format("{}: cannot read the labels", path.string()));
+  std::vector<std::string> labels;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line.find('\0') != std::string::npos || line.size() > 1000) {
+      throw Error(fmt::format("{}: line {} is no label", path.string(), labels.size() + 1));
+    }
+    labels.push_back(line);
+    if (labels.size() > 1'000'000) break;
+  }
+  while (!labels.empty() && labels.back().empty()) labels.pop_back();
+  if (int(labels.size()) != classes) {
+    throw Error(fmt::format("{}: {} labels, the model has {} classes", path.string(), labels.size(), classes));
+  }
+  return labels;
+}
+
+void make_folder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (!fs::is_directory(path)) {
+    throw Error(fmt::format("{}: cannot make this folder ({})", path.string(),
+                            error ? error.message() : "something else is there"));
+  }
+}
+
+Session::Session(const CommonOptions& common, const ModelOptions& options, Console& console)
+    : console_(console), batch_(std::size_t(common.batch)), device_(open_device(common)) {
+  LoadedModel loaded = load_model(*device_, options.model, options.weights, common.seed);
+  model_ = std::move(loaded.model);
+  for (const std::string& line : loaded.notes) console.note(line);
+  labels_ = options.labels.empty() ? model_->info().labels : read_labels(options.labels, model_->info().classes);
+
+  const ModelInput& input = model_->info().input;
+  preprocessing_.resize_shorter = options.resize >= 0 ? options.resize : input.resize;
+  preprocessing_.crop = options.crop > 0 ? options.crop : input.crop;
+  preprocessing_.exact = preprocessing_.resize_shorter == 0;
+  preprocessing_.mean = input.mean;
+  preprocessing_.std = input.std;
+  if (!options.mean.empty()) std::copy_n(options.mean.begin(), 3, preprocessing_.mean.begin());
+  if (!options.std.empty()) std::copy_n(options.std.begin(), 3, preprocessing_.std.begin());
+  for (const float s : preprocessing_.std) {
+    if (!(s > 0)) throw UsageError(fmt::format("--std {}: must be above 0", s));
+  }
+}
+
+std::string Session::label(int index) const {
+  return std::size_t(index) < labels_.size() ? labels_[std::size_t(index)] : fmt::format("class {}", index);
+}
+
+int Session::class_of(const std::string& text) const {
+  if (const auto at = std::find(labels_.begin(), labels_.end(), text); at != labels_.end()) {
+    return int(at - labels_.begin());
+  }
+  int index = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
+  if (error == std::errc{} && end == text.data() + text.size()) {
+    if (index >= 0 && index < model_->info().classes) return index;
+    throw UsageError(fmt::format("target {}: {} has classes 0 to {}", text, model_->info().name,
+                                 model_->info().classes - 1));
+  }
+  throw UsageError(fmt::format("target '{}': expected top1, top:K, a class index or {}", text,
+                               labels_.empty() ? "(with --labels) a label" : "one of the model's labels"));
+}
+
+std::vector<int> Session::Forward::best(std::size_t i, std::size_t most) const {
+  std::vector<int> order(classes);
+  std::iota(order.begin(), order.end(), 0);
+  const float* const row = scores.data() + i * classes;
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return row[a] > row[b]; });
+  order.resize(std::min(most, classes));
+  return order;
+}
+
+Session::Forward Session::forward(const std::vector<Picture>& prepared) {
+  const int h = prepared.front().height, w = prepared.front().width, n = int(prepared.size());
+  std::vector<std::uint8_t> pixels;
+  pixels.reserve(std::size_t(n) * std::size_t(h) * std::size_t(w) * 3);
+  for (const Picture& picture : prepared) pixels.insert(pixels.end(), picture.rgb.begin(), picture.rgb.end());
+  const Tensor bytes = Tensor::from_host(*device_, {n, h, w, 3}, pixels);
+  Tensor x(*device_, {n, h, w, 3});
+  kernels::NormalizeU8 launch{.n = n, .h = h, .w = w, .c = 3, .pixels = bytes.data<std::uint8_t>(), .y = x.data()};
+  std::copy_n(preprocessing_.mean.begin(), 3, launch.mean);
+  std::copy_n(preprocessing_.std.begin(), 3, launch.std);
+  device_->kernels().normalize_u8(launch, device_->stream());
+
+  Forward result;
+  result.tape = std::make_unique<Tape>(*device_);
+  result.input = result.tape->input(x);
+  result.logits = model_->forward(*result.tape, result.input);
+  const Tensor& z = result.tape->value(result.logits);
+  result.classes = std::size_t(z.dim(1));
+  Tensor p(*device_, z.shape());
+  device_->kernels().softmax_fprop({int(z.dim(0)), int(z.dim(1)), false, z.data(), p.data()}, device_->stream());
+  result.scores = z.to_host();
+  result.probabilities = p.to_host();
+  return result;
+}
+
+void Session::for_each_batch(const std::vector<fs::path>& images,
+                             const std::function<void(const std::vector<Item>&)>& work) {
+  console_.begin_progress(images.size(), "pictures");
+  std::vector<Item> items;
+  const auto flush = [&] {
+    if (items.empty()) return;
+    try {
+      work(items);
+    } catch (const UsageError&) {
+      throw;
+    } catch (const Error& error) {
+      console_.error(fmt::format("{}{}: {}", items.front().path.string(),
+                                 items.size() > 1 ? fmt::format(" and {} more", items.size() - 1) : "", error.what()));
+    }
+    console_.advance(items.size());
+    items.clear();
+  };
+  for (const fs::path& path : images) {
+    try {
+      items.push_back({path, image::prepare(image::load_picture(path), preprocessing_)});
+    } catch (const UsageError&) {
+      throw;
+    } catch (const Error& error) {
+      console_.error(error.what());
+      console_.advance();
+    }
+    if (items.size() == batch_) flush();
+  }
+  flush();
+  console_.end_progress();
+}
+
+}  // namespace retrace::tools

@@ -1,0 +1,53 @@
+// Arithmetic on numbers that come from a file, and how such text is shown in a message.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace retrace::weights {
+
+// The sum or product, nothing if it does not fit.
+template <class T>
+std::optional<T> checked_add(T a, T b) {
+  T result{};
+  if (__builtin_add_overflow(a, b, &result)) return std::nullopt;
+  return result;
+}
+template <class T>
+std::optional<T> checked_mul(T a, T b) {
+  T result{};
+  if (__builtin_mul_overflow(a, b, &result)) return std::nullopt;
+  return result;
+}
+
+// Product of the sizes; nothing if a size is negative, or if the product of the sizes that are not zero does
+// not fit (so that [0, 2^62, 2^62] is refused too: strides of such a shape overflow).
+inline std::optional<std::int64_t> element_count(std::span<const std::int64_t> shape) {
+  std::int64_t product = 1;
+  bool empty = false;
+  for (const std::int64_t size : shape) {
+    if (size < 0) return std::nullopt;
+    if (size == 0) {
+      empty = true;
+      continue;
+    }
+    const auto next = checked_mul(product, size);
+    if (!next) return std::nullopt;
+    product = *next;
+  }
+  return empty ? 0 : product;
+}
+
+// "[64, 3, 7, 7]"
+std::string shape_text(std::span<const std::int64_t> shape);
+
+// 'text' in quotes, on one line: control characters escaped, long text shortened.
+std::string quote(std::string_view text);
+
+// "a, b, c … (5 more)": at most `most` of them.
+std::string listed(const std::vector<std::string>& items, std::size_t most = 8);
+
+}  // namespace retrace::weights

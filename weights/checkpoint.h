@@ -1,0 +1,33 @@
+// Reading weight files: what the field ships, without Python and without executing anything.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weights/host_tensor.h"
+
+namespace retrace::weights {
+
+struct Checkpoint {
+  std::string path;
+  std::string format;               // "safetensors", "pytorch zip" or "pytorch legacy"
+  std::vector<HostTensor> tensors;  // in the file's order; names are unique
+  // safetensors: its __metadata__. PyTorch: numbers and strings that stood beside the weights (epoch …).
+  std::map<std::string, std::string> metadata;
+  // What was done to get at the weights, one sentence each: wrapper keys followed, prefixes removed, entries
+  // left out.
+  std::vector<std::string> notes;
+
+  const HostTensor* find(std::string_view name) const;  // null if there is none
+};
+
+// Reads a safetensors file, or what `torch.save` writes (zip container or the older stream of pickles) for a
+// state dict, also wrapped in dictionaries as training scripts do. The format is told by the file's first
+// bytes. Tensors point into the mapped file where they lie there contiguously. Throws Error, naming the file
+// and what was found, for a file that cannot be read, is of another format, is damaged or inconsistent,
+// refers to a Python name outside the known few, or would unfold to much more than its own size.
+Checkpoint read_checkpoint(const std::filesystem::path& path);
+
+}  // namespace retrace::weights

@@ -1,0 +1,88 @@
+#include "weights/pickle_globals.h"
+
+#include <utility>
+
+namespace retrace::weights {
+namespace {
+
+struct Known {
+  std::string_view module, name;
+  PickleName means;
+};
+
+// Python 2 wrote __builtin__ for builtins, and protocol 2 still does. Old and new NumPy differ in a module's
+// name.
+constexpr Known known[] = {
+    {"collections", "OrderedDict", PickleName::ordered_dict},
+    {"collections", "Counter", PickleName::dict},
+    {"collections", "defaultdict", PickleName::default_dict},
+    {"builtins", "dict", PickleName::dict},
+    {"__builtin__", "dict", PickleName::dict},
+    {"builtins", "set", PickleName::set},
+    {"__builtin__", "set", PickleName::set},
+    {"builtins", "frozenset", PickleName::set},
+    {"__builtin__", "frozenset", PickleName::set},
+    {"builtins", "list", PickleName::inert},
+    {"__builtin__", "list", PickleName::inert},
+    {"builtins", "int", PickleName::inert},
+    {"__builtin__", "int", PickleName::inert},
+    {"builtins", "float", PickleName::inert},
+    {"__builtin__", "float", PickleName::inert},
+    {"torch._utils", "_rebuild_tensor", PickleName::rebuild_tensor},
+    {"torch._utils", "_rebuild_tensor_v2", PickleName::rebuild_tensor_2},
+    {"torch._utils", "_rebuild_tensor_v3", PickleName::rebuild_tensor_3},
+    {"torch._utils", "_rebuild_parameter", PickleName::rebuild_parameter},
+    {"torch._utils", "_rebuild_parameter_with_state", PickleName::rebuild_parameter},
+    {"torch._tensor", "_rebuild_from_type_v2", PickleName::rebuild_subclass},
+    {"torch.nn.parameter", "Parameter", PickleName::parameter},
+    {"torch", "Tensor", PickleName::inert},
+    {"torch", "Size", PickleName::size},
+    {"torch", "device", PickleName::inert},
+    {"argparse", "Namespace", PickleName::inert},
+    {"pathlib", "PosixPath", PickleName::inert},
+    {"_codecs", "encode", PickleName::inert},
+    {"numpy", "dtype", PickleName::inert},
+    {"numpy", "ndarray", PickleName::inert},
+    {"numpy.core.multiarray", "scalar", PickleName::inert},
+    {"numpy._core.multiarray", "scalar", PickleName::inert},
+    {"numpy.core.multiarray", "_reconstruct", PickleName::inert},
+    {"numpy._core.multiarray", "_reconstruct", PickleName::inert},
+};
+
+constexpr std::pair<std::string_view, DType> storages[] = {
+    {"DoubleStorage", DType::f64},    {"FloatStorage", DType::f32}, {"HalfStorage", DType::f16},
+    {"BFloat16Storage", DType::bf16}, {"LongStorage", DType::i64},  {"IntStorage", DType::i32},
+    {"ShortStorage", DType::i16},     {"CharStorage", DType::i8},   {"ByteStorage", DType::u8},
+    {"BoolStorage", DType::boolean},
+};
+
+constexpr std::pair<std::string_view, DType> dtypes[] = {
+    {"float64", DType::f64},  {"float32", DType::f32}, {"float16", DType::f16}, {"bfloat16", DType::bf16},
+    {"int64", DType::i64},    {"int32", DType::i32},   {"int16", DType::i16},   {"int8", DType::i8},
+    {"uint64", DType::u64},   {"uint32", DType::u32},  {"uint16", DType::u16},  {"uint8", DType::u8},
+    {"bool", DType::boolean},
+};
+
+}  // namespace
+
+std::optional<PickleGlobal> find_pickle_global(std::string_view module, std::string_view name) {
+  for (const Known& entry : known) {
+    if (entry.module == module && entry.name == name) return PickleGlobal{entry.means, std::nullopt};
+  }
+  if (module == "torch" || module == "torch.cuda") {
+    for (const auto& [storage, dtype] : storages) {
+      if (storage == name) return PickleGlobal{PickleName::storage, dtype};
+    }
+  }
+  if (name == "UntypedStorage" && (module == "torch" || module == "torch.storage")) {
+    return PickleGlobal{PickleName::storage, std::nullopt};
+  }
+  if (module == "torch") {
+    for (const auto& [type, dtype] : dtypes) {
+      if (type == name) return PickleGlobal{PickleName::dtype, dtype};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace retrace::weights

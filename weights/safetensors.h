@@ -1,0 +1,30 @@
+// Writing safetensors files.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "weights/host_tensor.h"
+
+namespace retrace::weights {
+
+struct SafetensorsOptions {
+  // Floating tensors are converted to this type (f32, f16 or bf16), see convert(); integers stay as they are.
+  // Without it every tensor keeps its type.
+  std::optional<DType> float_type;
+  std::map<std::string, std::string> metadata;  // becomes __metadata__; must be UTF-8
+};
+
+// Writes `tensors` as one safetensors file at `path`. In the file they are ordered by element size, largest
+// first, so that each is aligned, and otherwise as given.
+// The file is made under another name in the same folder, flushed to the disk and renamed when whole: `path`
+// holds the old file or the new one, never a part, and nothing stays behind after a failure. A symbolic link
+// is followed. It is safe to write over the file the tensors are mapped from. Throws Error, naming the file
+// or tensor, if a name is empty, double or "__metadata__", a value does not fit the type, `path` exists and
+// is no regular file, or the file cannot be written.
+void write_safetensors(const std::filesystem::path& path, std::span<const HostTensor> tensors,
+                       const SafetensorsOptions& options = {});
+
+}  // namespace retrace::weights

@@ -1,0 +1,93 @@
+// The zip container: NAME/data.pkl is the object, NAME/data/KEY a storage, NAME/byteorder (since PyTorch 2.1)
+// "little" or "big"; NAME is any folder.
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+#include "weights/checked.h"
+#include "weights/pickle.h"
+#include "weights/readers.h"
+#include "weights/torch_tensors.h"
+#include "weights/zip_archive.h"
+
+namespace retrace::weights {
+namespace {
+
+class Reader {
+ public:
+  explicit Reader(const std::shared_ptr<const MappedFile>& file)
+      : file_(file), archive_(file->bytes(), file->path()) {}
+
+  Checkpoint read() {
+    find_folder();
+    if (archive_.contains(folder_ + "constants.pkl")) {
+      fail("is a TorchScript program; save the model's state_dict() with torch.save instead");
+    }
+    const bool big_endian = read_byte_order();
+    const Pickle object = unpickle(archive_.record(folder_ + "data.pkl"), file_->path() + ": data.pkl");
+    Checkpoint checkpoint;
+    checkpoint.path = file_->path();
+    checkpoint.format = "pytorch zip";
+    add_torch_tensors(
+        checkpoint, object, file_, [this](const PickleStorage& storage) { return storage_bytes(storage); },
+        big_endian);
+    return checkpoint;
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(fmt::format("{}: {}", file_->path(), what));
+  }
+
+  void find_folder() {
+    constexpr std::string_view object = "/data.pkl";
+    std::string_view found;
+    for (const auto& [name, record] : archive_.records()) {
+      if (!name.ends_with(object) || name.find('/') != name.size() - object.size()) continue;
+      if (!found.empty()) {
+        fail(fmt::format("has both {} and {}, expected one data.pkl", quote(found), quote(name)));
+      }
+      found = name;
+    }
+    if (found.empty()) {
+      std::vector<std::string> names;
+      for (const auto& [name, record] : archive_.records()) names.push_back(quote(name));
+      fail(fmt::format("is a zip archive of {}, but no PyTorch checkpoint: it has no data.pkl",
+                       names.empty() ? "nothing" : listed(names, 4)));
+    }
+    folder_ = found.substr(0, found.size() - object.size() + 1);
+  }
+
+  bool read_byte_order() const {
+    if (!archive_.contains(folder_ + "byteorder")) return false;
+    const auto bytes = archive_.record(folder_ + "byteorder");
+    const std::string_view order(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (order != "little" && order != "big") {
+      fail(fmt::format("its byteorder is {}, expected 'little' or 'big'", quote(order)));
+    }
+    return order == "big";
+  }
+
+  std::span<const std::byte> storage_bytes(const PickleStorage& storage) const {
+    const std::string name = folder_ + "data/" + std::string(storage.key);
+    const auto bytes = archive_.record(name);
+    const std::size_t unit = dtype_size(storage.dtype.value_or(DType::u8));
+    if (storage.count < 0 || bytes.size() % unit != 0 ||
+        bytes.size() / unit != std::uint64_t(storage.count)) {
+      fail(fmt::format("record {} holds {} bytes, its tensors expect {} elements of {} bytes", quote(name),
+                       bytes.size(), storage.count, unit));
+    }
+    return bytes;
+  }
+
+  std::shared_ptr<const MappedFile> file_;
+  ZipArchive archive_;
+  std::string folder_;
+};
+
+}  // namespace
+
+Checkpoint read_torch_zip(const std::shared_ptr<const MappedFile>& file) {
+  return Reader(file).read();
+}
+
+}  // namespace retrace::weights
