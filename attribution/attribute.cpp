@@ -73,18 +73,13 @@ Tensor grad_cam(const Tensor& gradient, const Tensor& activations, Attribution& 
 void warn(Attribution& result) {
   for (std::size_t i = 0; i < result.ledger->arrived.size(); ++i) {
     const LedgerTotals totals = result.ledger->totals(i);
-    double largest = 0;
-    std::string where;
-    for (const LedgerRow& row : result.ledger->rows) {
-      if (std::abs(row.images[i].entering) > largest) {
-        largest = std::abs(row.images[i].entering);
-        where = row.layer;
-      }
-    }
-    if (!std::isfinite(totals.arrived) || largest > 100 * std::abs(totals.start)) {
+    // Whatever a rule adds and takes away again, a sound walk's relevances stay of the size of the start.
+    constexpr double most_growth = 1000;
+    if (!std::isfinite(totals.arrived) || !(totals.largest_flow <= most_growth * std::abs(totals.start))) {
       result.warnings.push_back(fmt::format(
-          "image {}: relevance grows to {:.3g} at layer {} from a start of {:.3g}: this rule is unstable here, "
-          "the map is not to be trusted", i, largest, where, totals.start));
+          "image {}: absolute relevance grows to {:.3g} at layer {} from a start of {:.3g}: this rule is unstable "
+          "here, the map is not to be trusted",
+          i, totals.largest_flow, totals.largest_flow_layer, totals.start));
     }
   }
 }

@@ -18,16 +18,19 @@ LedgerTotals Ledger::totals(std::size_t image) const {
   if (rows.empty()) return sum;
   sum.start = rows.front().images.at(image).entering;
   sum.arrived = arrived.at(image);
-  double largest = std::abs(sum.start);
   for (const LedgerRow& row : rows) {
     const LedgerEntry& e = row.images.at(image);
     sum.absorbed_bias += e.absorbed_bias;
     sum.absorbed_epsilon += e.absorbed_epsilon;
     sum.dropped += e.dropped;
-    largest = std::max(largest, std::abs(e.entering));
+    if (e.flow > sum.largest_flow || !std::isfinite(e.flow)) {
+      sum.largest_flow = e.flow;
+      sum.largest_flow_layer = row.layer;
+    }
   }
   const double open = sum.start - sum.arrived - sum.absorbed_bias - sum.absorbed_epsilon - sum.dropped;
-  sum.unexplained = largest > 0 ? open / largest : open;
+  const double scale = std::max(std::abs(sum.start), sum.largest_flow);
+  sum.unexplained = scale > 0 ? open / scale : open;
   return sum;
 }
 
@@ -98,9 +101,10 @@ Ledger LedgerKeeper::finish(NodeId input) {
       for (std::size_t g = 0; g < source.gates.size(); ++g) {
         const double* sums = gates.data() + (std::int64_t(source.gates[g]) * images_ + i) * sums_doubles;
         if (g == 0 && source.entering_dot < 0) entry.entering = sums[0];
-        entry.absorbed_bias += sums[1];
-        entry.absorbed_epsilon += sums[2];
-        entry.dropped += sums[3];
+        entry.flow = std::max(entry.flow, sums[1]);
+        entry.absorbed_bias += sums[2];
+        entry.absorbed_epsilon += sums[3];
+        entry.dropped += sums[4];
       }
       for (const int plus : source.plus) entry.leaving += dot_of(plus, i);
       for (const int minus : source.minus) entry.leaving -= dot_of(minus, i);

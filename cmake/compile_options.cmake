@@ -22,12 +22,16 @@ if(RETRACE_RACECHECK)
 endif()
 
 # What the simulated kernels are compiled with beside that. They reinterpret float arrays as vectors, as CUDA
-# code does, and their speed is the simulator's. A watched kernel (RETRACE_RACECHECK) calls the simulator at each
-# load and store: ThreadSanitizer's instrumentation without its library, and few enough optimisations that every
-# access is still on its own line.
+# code does, and their speed is the simulator's; the two passes left out make register tiles slower (they hoist
+# more loads than there are registers), and a thread's own loops are too short to be worth vectors.
+# A watched kernel (RETRACE_RACECHECK) calls the simulator at each load and store: ThreadSanitizer's
+# instrumentation without its library, and few enough optimisations that every access is still on its own line.
 if(NOT RETRACE_RACECHECK)
   set(RETRACE_SIM_KERNEL_OPTIONS -O3 -fno-strict-aliasing -fno-math-errno -fno-trapping-math -ffp-contract=fast
     -fno-semantic-interposition)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    list(APPEND RETRACE_SIM_KERNEL_OPTIONS -fno-tree-pre -fno-tree-loop-vectorize)
+  endif()
 elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(RETRACE_SIM_KERNEL_OPTIONS -O1 -g -fno-strict-aliasing -fno-math-errno -ffp-contract=fast
     -fsanitize=thread "SHELL:--param tsan-instrument-func-entry-exit=0")

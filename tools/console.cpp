@@ -3,21 +3,47 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <system_error>
 
 namespace retrace::tools {
+
+namespace {
+
+// fmt::print throws where nothing can be written.
+void to_stderr(const std::string& text) noexcept { (void)std::fwrite(text.data(), 1, text.size(), stderr); }
+
+void say(const char* prefix, const std::string& line) noexcept {
+  to_stderr(prefix);
+  for (const char c : line) std::fputc(static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c, stderr);
+  std::fputc('\n', stderr);
+}
+
+}  // namespace
+
+void print_error(const std::string& line) noexcept { say("retrace: error: ", line); }
 
 void Console::note(const std::string& line) {
   if (quiet_) return;
   wipe();
-  fmt::print(stderr, "retrace: {}\n", line);
+  say("retrace: ", line);
   draw();
 }
 
 void Console::error(const std::string& line) {
   ++errors_;
   wipe();
-  fmt::print(stderr, "retrace: error: {}\n", line);
+  print_error(line);
+  draw();
+}
+
+void Console::result(const std::string& text) {
+  wipe();
+  // A full disk shows only when the bytes are pushed out.
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw OutputClosed("standard output: cannot be written: " + std::generic_category().message(errno));
+  }
   draw();
 }
 
@@ -50,13 +76,15 @@ void Console::draw() {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
   const double rate = seconds > 0 ? double(done_) / seconds : 0;
   const std::string left = rate > 0 ? fmt::format("{:.0f} s left", double(total_ - done_) / rate) : "";
-  fmt::print(stderr, "\r{} [{:#<{}}{:.<{}}] {}/{} {:.1f}/s {}\033[K", what_, "", filled, "", width - filled, done_,
-             total_, rate, left);
+  to_stderr(fmt::format("\r{} [{:#<{}}{:.<{}}] {}/{} {:.1f}/s {}\033[K", what_, "", filled, "", width - filled,
+                        done_, total_, rate, left));
   std::fflush(stderr);
 }
 
 void Console::wipe() {
-  if (drawing_) fmt::print(stderr, "\r\033[K");
+  if (!drawing_) return;
+  to_stderr("\r\033[K");
+  std::fflush(stderr);
 }
 
 }  // namespace retrace::tools

@@ -1,13 +1,30 @@
 // retrace: the command line. Exit code 0; 1 when something failed; 2 for wrong usage.
-#include <fmt/format.h>
+#include <fcntl.h>
 
-#include <cstdio>
+#include <cerrno>
 #include <exception>
+#include <iostream>
+#include <new>
+#include <sstream>
 
 #include "kernels/error.h"
 #include "tools/commands/commands.h"
+#include "tools/console.h"
+
+namespace {
+
+// Where standard input, output or error is closed, the next file opened would take its number, and results or
+// messages would end up in that file. Something that can be neither read nor written takes it instead.
+void hold_standard_streams() {
+  for (int fd = 0; fd < 3; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) (void)!::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+  }
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
+  hold_standard_streams();
   using namespace retrace;
   CLI::App program{"Runs image classifiers on handwritten kernels and traces each decision back to the pixels."};
   program.name("retrace");
@@ -20,25 +37,35 @@ int main(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return program.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() != 0) {
+      std::string command = "retrace";
+      for (const CLI::App* sub : program.get_subcommands()) command += " " + sub->get_name();
+      tools::print_error(std::string(error.what()) + " (see " + command + " --help)");
+      return 2;
+    }
+    // Help and version are results like any other.
+    std::ostringstream text, none;
+    program.exit(error, text, none);
+    try {
+      tools::Console().result(text.str());
+    } catch (const tools::OutputClosed& closed) {
+      tools::print_error(closed.what());
+      return 1;
+    }
+    return 0;
   }
   try {
     for (const tools::Command& command : commands) {
-      if (command.app->parsed()) {
-        const int code = command.run();
-        // A full disk or a closed pipe shows only when the last bytes are pushed out.
-        if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw Error("standard output: it cannot be written");
-        return code;
-      }
+      if (command.app->parsed()) return command.run();
     }
   } catch (const UsageError& error) {
-    fmt::print(stderr, "retrace: error: {}\n", error.what());
+    tools::print_error(error.what());
     return 2;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "retrace: error: no memory left on the host\n");
+    tools::print_error("no memory left on the host");
     return 1;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "retrace: error: {}\n", error.what());
+    tools::print_error(error.what());
     return 1;
   }
   return 2;

@@ -1,6 +1,18 @@
 #include "tools/options.h"
 
+#include <cmath>
+
 namespace retrace::tools {
+
+namespace {
+
+// CLI11 reads "nan" and "inf" as numbers.
+std::string finite(const std::string& text) {
+  float value = 0;
+  return CLI::detail::lexical_cast(text, value) && std::isfinite(value) ? "" : "'" + text + "' is not a finite number";
+}
+
+}  // namespace
 
 void CommonOptions::add_to(CLI::App& command) {
   command.add_option("--device", device, "auto, cuda, cuda:N or sim")->capture_default_str();
@@ -20,8 +32,8 @@ void ModelOptions::add_to(CLI::App& command) {
   command.add_option("--resize", resize, "Shorter side before the crop (0: both sides become the crop's)")
       ->check(CLI::Range(0, 16384));
   command.add_option("--crop", crop, "Side of the centre square")->check(CLI::Range(1, 16384));
-  command.add_option("--mean", mean, "Mean of each channel, of values in 0 ... 1")->expected(3)->delimiter(',');
-  command.add_option("--std", std, "Standard deviation of each channel")->expected(3)->delimiter(',');
+  command.add_option("--mean", mean, "Mean of each channel, of values in 0 ... 1")->expected(3)->delimiter(',')->check(finite);
+  command.add_option("--std", std, "Standard deviation of each channel")->expected(3)->delimiter(',')->check(finite);
 }
 
 }  // namespace retrace::tools

@@ -15,7 +15,8 @@ std::string candidate(const std::filesystem::path& image, int level, int number)
     const std::string extension = image.extension().string();
     if (extension.size() > 1) name += "_" + extension.substr(1);
   }
-  if (level >= 3) name += "_" + std::to_string(number);
+  // Other numbers at each level: a name that another picture has already is not tried again.
+  if (level >= 3) name += "_" + std::to_string(number + level - 3);
   return name;
 }
 

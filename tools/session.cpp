@@ -4,15 +4,25 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <fstream>
+#include <new>
 #include <numeric>
+#include <optional>
 
 #include "kernels/simt/sim_runtime.h"
+#include "tools/image/expand.h"
 #include "tools/image/picture.h"
 
 namespace retrace::tools {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* out_of_memory = "no memory left on the host";
+
+}  // namespace
 
 std::unique_ptr<Device> open_device(const CommonOptions& common) {
   if (common.precision != "fp32") {
@@ -24,9 +34,35 @@ std::unique_ptr<Device> open_device(const CommonOptions& common) {
   return Device::open(common.device);
 }
 
+std::vector<fs::path> find_images(const std::vector<fs::path>& arguments, Console& console) {
+  std::vector<fs::path> images;
+  for (const fs::path& argument : arguments) {
+    try {
+      const auto some = image::expand_images(std::span(&argument, 1));
+      images.insert(images.end(), some.begin(), some.end());
+    } catch (const Error& error) {
+      console.error(error.what());
+    }
+  }
+  return images;
+}
+
 std::vector<std::string> read_labels(const fs::path& path, int classes) {
+  // Opening a pipe would wait for a writer.
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::not_found) throw Error(fmt::format("{}: no such file", path.string()));
+  if (error) throw Error(fmt::format("{}: cannot read the labels: {}", path.string(), error.message()));
+  if (!fs::is_regular_file(status)) {
+    throw Error(fmt::format("{}: not a regular file, expected one class name per line", path.string()));
+  }
+  constexpr std::uintmax_t most_bytes = std::uintmax_t(1) << 26;
+  if (const std::uintmax_t size = fs::file_size(path, error); !error && size > most_bytes) {
+    throw Error(fmt::format("{}: {} bytes are too many for labels, expected at most {}", path.string(), size,
+                            most_bytes));
+  }
   std::ifstream file(path);
-  if (!file || fs::is_directory(path)) throw Error(fmt::format("{}: cannot read the labels", path.string()));
+  if (!file) throw Error(fmt::format("{}: cannot read the labels", path.string()));
   std::vector<std::string> labels;
   for (std::string line; std::getline(file, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
@@ -34,7 +70,6 @@ std::vector<std::string> read_labels(const fs::path& path, int classes) {
       throw Error(fmt::format("{}: line {} is no label", path.string(), labels.size() + 1));
     }
     labels.push_back(line);
-    if (labels.size() > 1'000'000) break;
   }
   while (!labels.empty() && labels.back().empty()) labels.pop_back();
   if (int(labels.size()) != classes) {
@@ -44,11 +79,14 @@ std::vector<std::string> read_labels(const fs::path& path, int classes) {
 }
 
 void make_folder(const fs::path& path) {
-  std::error_code error;
+  if (path.empty()) throw UsageError("--out '': expected a folder");
+  std::error_code error, ignored;
+  if (fs::exists(path, ignored) && !fs::is_directory(path, ignored)) {
+    throw Error(fmt::format("{}: a file, expected a folder", path.string()));
+  }
   fs::create_directories(path, error);
-  if (!fs::is_directory(path)) {
-    throw Error(fmt::format("{}: cannot make this folder ({})", path.string(),
-                            error ? error.message() : "something else is there"));
+  if (!fs::is_directory(path, ignored)) {
+    throw Error(fmt::format("{}: cannot make this folder: {}", path.string(), error.message()));
   }
 }
 
@@ -122,22 +160,48 @@ Session::Forward Session::forward(const std::vector<Picture>& prepared) {
   device_->kernels().softmax_fprop({int(z.dim(0)), int(z.dim(1)), false, z.data(), p.data()}, device_->stream());
   result.scores = z.to_host();
   result.probabilities = p.to_host();
+  for (const float score : result.scores) {
+    if (!std::isfinite(score)) {
+      throw Error(fmt::format("the network's scores are not finite (one is {}): its weights or --mean and --std are "
+                              "out of proportion", score));
+    }
+  }
   return result;
+}
+
+Session::Forward Session::try_forward() {
+  const int side = preprocessing_.crop;
+  return forward({{side, side, std::vector<std::uint8_t>(std::size_t(side) * std::size_t(side) * 3)}});
 }
 
 void Session::for_each_batch(const std::vector<fs::path>& images,
                              const std::function<void(const std::vector<Item>&)>& work) {
   console_.begin_progress(images.size(), "pictures");
   std::vector<Item> items;
-  const auto flush = [&] {
-    if (items.empty()) return;
+  // What went wrong, if anything did.
+  const auto attempt = [&](const std::vector<Item>& some) -> std::optional<std::string> {
     try {
-      work(items);
+      work(some);
     } catch (const UsageError&) {
       throw;
     } catch (const Error& error) {
-      console_.error(fmt::format("{}{}: {}", items.front().path.string(),
-                                 items.size() > 1 ? fmt::format(" and {} more", items.size() - 1) : "", error.what()));
+      return error.what();
+    } catch (const std::bad_alloc&) {
+      return out_of_memory;
+    }
+    return {};
+  };
+  const auto flush = [&] {
+    if (items.empty()) return;
+    std::optional<std::string> failure = attempt(items);
+    if (failure && items.size() > 1) {
+      console_.note(fmt::format("{} pictures at once failed ({}); they are tried one by one", items.size(), *failure));
+      for (const Item& item : items) {
+        failure = attempt({item});
+        if (failure) console_.error(fmt::format("{}: {}", item.path.string(), *failure));
+      }
+    } else if (failure) {
+      console_.error(fmt::format("{}: {}", items.front().path.string(), *failure));
     }
     console_.advance(items.size());
     items.clear();
@@ -149,6 +213,9 @@ void Session::for_each_batch(const std::vector<fs::path>& images,
       throw;
     } catch (const Error& error) {
       console_.error(error.what());
+      console_.advance();
+    } catch (const std::bad_alloc&) {
+      console_.error(fmt::format("{}: {}", path.string(), out_of_memory));
       console_.advance();
     }
     if (items.size() == batch_) flush();

@@ -29,7 +29,7 @@ class Session {
   // A class by index or label. UsageError if there is none such.
   int class_of(const std::string& text) const;
 
-  // One forward pass over prepared pictures.
+  // One forward pass over prepared pictures of one size. Error if a score is NaN or infinite.
   struct Forward {
     std::unique_ptr<Tape> tape;
     NodeId input = no_node, logits = no_node;
@@ -44,8 +44,14 @@ class Session {
     std::filesystem::path path;
     Picture prepared;
   };
+  // A forward pass over one black picture: for what only a tape can tell (which layers there are), to be asked
+  // before anything is written.
+  Forward try_forward();
+
   // Reads and prepares the pictures, and calls `work` with batches of those that can be used; the others are
-  // reported and counted as errors, and so is an Error `work` throws (for its whole batch).
+  // reported and counted as errors. Where `work` throws an Error or runs out of memory, it is called again for each
+  // picture of the batch alone, so that one does not take the others along; what then fails is reported. So `work`
+  // prints nothing before all of it is done.
   void for_each_batch(const std::vector<std::filesystem::path>& images,
                       const std::function<void(const std::vector<Item>&)>& work);
 
@@ -58,11 +64,14 @@ class Session {
   image::Preprocessing preprocessing_;
 };
 
+// The pictures that the arguments mean. A folder that cannot be read or has none is reported and counted as an error.
+std::vector<std::filesystem::path> find_images(const std::vector<std::filesystem::path>& arguments, Console& console);
+
 // One line per class. Throws Error naming the file if it cannot be read, is not text, or does not have `classes`
 // lines.
 std::vector<std::string> read_labels(const std::filesystem::path& path, int classes);
 
-// Creates the folder if it is not there. Error naming it if that fails or it is something else.
+// Creates the folder if it is not there. UsageError for an empty name, Error naming it if that fails or it is something else.
 void make_folder(const std::filesystem::path& path);
 
 }  // namespace retrace::tools

@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(gate_threads) gate(RelevanceGate a) {
   const long long end = first + gate_block_elements < a.count ? first + gate_block_elements : a.count;
   const long long image = static_cast<long long>(blockIdx.y) * a.count;
   const bool with_bias = a.bias != BiasPolicy::ignore;
-  GateSums sums{0, 0, 0, 0};
+  GateSums sums{0, 0, 0, 0, 0};
   for (long long e = first + threadIdx.x; e < end; e += gate_threads) {
     const long long i = image + e;
     const int channel = static_cast<int>(e % a.channels);
@@ -45,6 +45,7 @@ __global__ void __launch_bounds__(gate_threads) gate(RelevanceGate a) {
     const float b = at(a.b, channel);
     float s = 0, f = 0, s2 = 0, f2 = 0;
     sums.entering += r;
+    sums.flow += r < 0 ? -r : r;
     if (a.rule == GateRule::epsilon) {
       const Quotient q = quotient(r, a.bias == BiasPolicy::ignore ? v - b : v, a.epsilon, sums.dropped);
       s = q.s;
@@ -104,6 +105,7 @@ __global__ void __launch_bounds__(gate_threads) gate(RelevanceGate a) {
     if (threadIdx.x < half) {
       const GateSums other = partial[threadIdx.x + half];
       sums.entering += other.entering;
+      sums.flow += other.flow;
       sums.absorbed_bias += other.absorbed_bias;
       sums.absorbed_epsilon += other.absorbed_epsilon;
       sums.dropped += other.dropped;
@@ -117,10 +119,11 @@ __global__ void __launch_bounds__(gate_threads) gate(RelevanceGate a) {
 __global__ void add_sums(RelevanceSums a) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= a.n) return;
-  GateSums total{0, 0, 0, 0};
+  GateSums total{0, 0, 0, 0, 0};
   for (int b = 0; b < a.blocks; ++b) {
     const GateSums& one = a.sums[static_cast<long long>(i) * a.blocks + b];
     total.entering += one.entering;
+    total.flow += one.flow;
     total.absorbed_bias += one.absorbed_bias;
     total.absorbed_epsilon += one.absorbed_epsilon;
     total.dropped += one.dropped;

@@ -22,6 +22,7 @@ enum class BiasPolicy : std::uint8_t { absorb, ignore, spread };
 // Sums of one image's relevance at one layer, in double.
 struct GateSums {
   double entering;          // Σ c · v
+  double flow;              // Σ |c · v|
   double absorbed_bias;     // kept by biases
   double absorbed_epsilon;  // lost to the stabilizer
   double dropped;           // where a denominator is zero: units alive only through their bias

@@ -54,11 +54,11 @@ TEST_CASE("a letter is the letter") {
 
 TEST_CASE("other characters are one box each") {
   CHECK(text_width("a\u00e9\u4e2d") == text_width("abc"));
-  Picture box = blank(6, 8, {255, 255, 255}), accent = box, control = box;
+  Picture box = blank(20, 8, {255, 255, 255}), accent = box, control = box;
   draw_text(accent, 0, 0, "\u00e9", {0, 0, 0});
   draw_text(control, 0, 0, "\t", {0, 0, 0});
   CHECK(accent.rgb == control.rgb);
-  CHECK(inked(accent, 0, 0, 6, 8) == 20);
+  CHECK(inked(accent, 0, 0, 20, 8) == 20);
 }
 
 TEST_CASE("lines are broken to a width") {

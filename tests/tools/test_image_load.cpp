@@ -223,6 +223,28 @@ TEST_CASE("a Huffman table of more than 256 codes is refused") {
   CHECK(contains(refusal(folder.put("a.jpg", file)), "Huffman table"));
 }
 
+TEST_CASE("a JPEG scan that uses a table that is not there is refused") {
+  const TemporaryFolder folder;
+  const auto after = [](Bytes& file, std::uint8_t marker) {
+    const Bytes wanted{0xFF, marker};
+    const auto at = std::search(file.begin(), file.end(), wanted.begin(), wanted.end());
+    REQUIRE(at != file.end());
+    return at + 2;
+  };
+  for (const auto& [good, what] : {std::pair{bytes_of(reference::jpeg_420), "DC table 3"},
+                                   {bytes_of(reference::jpeg_progressive), "DC table 3"},
+                                   {bytes_of(reference::jpeg_420), "AC table 2"},
+                                   {bytes_of(reference::jpeg_420), "quantization table 3"}}) {
+    Bytes file = good;
+    // Scan header: length (2), number of components, component, its tables. Frame header: length (2),
+    // precision, height (2), width (2), number of components, component, its sampling, its table.
+    if (what[0] == 'D') after(file, 0xDA)[4] = 0x30;
+    if (what[0] == 'A') after(file, 0xDA)[4] = 0x02;
+    if (what[0] == 'q') after(file, good == bytes_of(reference::jpeg_420) ? 0xC0 : 0xC2)[10] = 3;
+    CHECK(contains(refusal(folder.put("a.jpg", file)), what));
+  }
+}
+
 TEST_CASE("damaged files never do worse than an error") {
   // With the sanitizers on, reads beyond the bytes would end the program.
   const TemporaryFolder folder;

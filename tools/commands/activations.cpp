@@ -7,7 +7,6 @@
 #include "attribution/render/mosaic.h"
 #include "attribution/render/png.h"
 #include "tools/commands/commands.h"
-#include "tools/image/expand.h"
 #include "tools/output_names.h"
 #include "tools/session.h"
 
@@ -31,7 +30,6 @@ struct Options {
 struct Statistics {
   double mean = 0, std = 0, min = 0, max = 0, zeros = 0;
   int dead = 0;  // channels that are 0 everywhere in this picture
-  bool finite = true;
 };
 
 Statistics statistics_of(std::span<const float> values, std::size_t channels) {
@@ -42,7 +40,6 @@ Statistics statistics_of(std::span<const float> values, std::size_t channels) {
   s.min = s.max = values.empty() ? 0 : values[0];
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double v = values[i];
-    s.finite = s.finite && std::isfinite(v);
     sum += v;
     s.min = std::min(s.min, v);
     s.max = std::max(s.max, v);
@@ -58,22 +55,37 @@ Statistics statistics_of(std::span<const float> values, std::size_t channels) {
   return s;
 }
 
-void print_table(const fs::path& image, const Json& layers) {
-  fmt::print("{}\n  {:<22} {:<16} {:>10} {:>10} {:>10} {:>10} {:>7} {:>6}\n", image.string(), "layer", "shape", "mean",
-             "std", "min", "max", "zeros", "dead");
+std::string table(const fs::path& image, const Json& layers) {
+  std::string text = fmt::format("{}\n  {:<22} {:<16} {:>10} {:>10} {:>10} {:>10} {:>7} {:>6}\n", image.string(), "layer",
+                                 "shape", "mean", "std", "min", "max", "zeros", "dead");
   for (const Json& l : layers) {
-    fmt::print("  {:<22} {:<16} {:>10.4g} {:>10.4g} {:>10.4g} {:>10.4g} {:>5.1f} % {:>6}\n",
-               l["name"].get<std::string>(), l["shape"].dump(), l["mean"].get<double>(), l["std"].get<double>(),
-               l["min"].get<double>(), l["max"].get<double>(), 100 * l["zeros"].get<double>(),
-               l["dead_channels"].get<int>());
-    if (l.contains("png")) fmt::print("    {}\n", l["png"].get<std::string>());
+    text += fmt::format("  {:<22} {:<16} {:>10.4g} {:>10.4g} {:>10.4g} {:>10.4g} {:>5.1f} % {:>6}\n",
+                        l["name"].get<std::string>(), l["shape"].dump(), l["mean"].get<double>(),
+                        l["std"].get<double>(), l["min"].get<double>(), l["max"].get<double>(),
+                        100 * l["zeros"].get<double>(), l["dead_channels"].get<int>());
+    if (l.contains("png")) text += fmt::format("    {}\n", l["png"].get<std::string>());
   }
+  return text;
+}
+
+// The layers to draw, as flags by node.
+std::vector<bool> chosen_layers(const Model& model, const Tape& tape, const std::vector<std::string>& names) {
+  std::vector<bool> chosen(std::size_t(tape.size()));
+  for (const std::string& name : names) {
+    if (name == "all") chosen.assign(chosen.size(), true);
+    else chosen[std::size_t(model.layer(tape, name))] = true;
+  }
+  return chosen;
 }
 
 int run(const Options& o) {
   Console console(o.common.quiet);
-  const auto images = image::expand_images(o.images);
   Session session(o.common, o.model, console);
+  if (!o.layers.empty()) {
+    // For a name that is not there, before anything is written.
+    (void)chosen_layers(session.model(), *session.try_forward().tape, o.layers);
+  }
+  const auto images = find_images(o.images, console);
   make_folder(o.out);
   const OutputNames names(images);
   session.for_each_batch(images, [&](const std::vector<Session::Item>& items) {
@@ -81,11 +93,7 @@ int run(const Options& o) {
     for (const auto& item : items) pictures.push_back(item.prepared);
     const Session::Forward pass = session.forward(pictures);
     const Tape& tape = *pass.tape;
-    std::vector<bool> chosen(std::size_t(tape.size()));
-    for (const std::string& name : o.layers) {
-      if (name == "all") chosen.assign(chosen.size(), true);
-      else chosen[std::size_t(session.model().layer(tape, name))] = true;
-    }
+    const std::vector<bool> chosen = chosen_layers(session.model(), tape, o.layers);
     std::vector<Json> layers(items.size(), Json::array());
     for (NodeId id = 0; id < tape.size(); ++id) {
       const Tensor& value = tape.value(id);
@@ -98,12 +106,14 @@ int run(const Options& o) {
         Json layer{{"name", tape.node(id).name}, {"op", op_name(tape.node(id).op)}, {"shape", each},
                    {"mean", s.mean}, {"std", s.std}, {"min", s.min}, {"max", s.max}, {"zeros", s.zeros},
                    {"dead_channels", s.dead}};
-        if (chosen[std::size_t(id)] && each.size() == 3) {
+        if (chosen[std::size_t(id)]) {
+          // A vector is drawn as channels of one pixel.
+          const int h = each.size() == 3 ? int(each[0]) : 1, w = each.size() == 3 ? int(each[1]) : 1;
           const fs::path path =
               o.out / fmt::format("{}.activations.{}.png", names.stem_of(items[i].path), tape.node(id).name);
-          const std::string title = fmt::format("{}  {} x {} x {}", tape.node(id).name, each[0], each[1], each[2]);
+          const std::string title = fmt::format("{}  {} x {} x {}", tape.node(id).name, h, w, channels);
           const auto mosaic = render::render_mosaic(
-              mine, int(each[0]), int(each[1]), int(each[2]),
+              mine, h, w, int(channels),
               {.strongest = o.strongest < int(channels) ? o.strongest : 0, .title = title});
           render::write_png(path, mosaic.picture);
           layer["png"] = path.string();
@@ -111,14 +121,16 @@ int run(const Options& o) {
         layers[i].push_back(std::move(layer));
       }
     }
+    std::string text;
     for (std::size_t i = 0; i < items.size(); ++i) {
       if (o.json) {
         const Json line{{"image", items[i].path.string()}, {"layers", layers[i]}};
-        fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
+        text += line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
       } else {
-        print_table(items[i].path, layers[i]);
+        text += table(items[i].path, layers[i]);
       }
     }
+    console.result(text);
   });
   return console.errors() ? 1 : 0;
 }
@@ -130,7 +142,9 @@ Command add_activations(CLI::App& program) {
       program.add_subcommand("activations", "Statistics of every layer's output, and its feature maps as pictures");
   auto o = std::make_shared<Options>();
   app->add_option("image", o->images, "Pictures, or folders of pictures")->required();
-  app->add_option("--layer", o->layers, "Layers to draw, separated by commas, or all")->delimiter(',');
+  app->add_option("--layer", o->layers, "Layers to draw, separated by commas, or all")
+      ->delimiter(',')
+      ->allow_extra_args(false);  // what follows is a picture
   app->add_option("--out", o->out, "Folder the pictures are written to")->required();
   app->add_option("--strongest", o->strongest, "Draw the N channels of largest mean size (0: all)")
       ->check(CLI::NonNegativeNumber)

@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/commands/commands.h"
-#include "tools/image/expand.h"
 #include "tools/session.h"
 
 namespace retrace::tools {
@@ -21,30 +20,30 @@ struct Options {
 
 int run(const Options& o) {
   Console console(o.common.quiet);
-  const auto images = image::expand_images(o.images);
   Session session(o.common, o.model, console);
+  const auto images = find_images(o.images, console);
   session.for_each_batch(images, [&](const std::vector<Session::Item>& items) {
     std::vector<Picture> pictures;
     for (const auto& item : items) pictures.push_back(item.prepared);
     const Session::Forward pass = session.forward(pictures);
+    std::string text;
     for (std::size_t i = 0; i < items.size(); ++i) {
       const auto best = pass.best(i, std::size_t(o.top));
       nlohmann::ordered_json line{{"image", items[i].path.string()}, {"top", nlohmann::ordered_json::array()}};
-      if (!o.json) fmt::print("{}\n", items[i].path.string());
+      if (!o.json) text += items[i].path.string() + "\n";
       for (const int k : best) {
         const std::size_t at = i * pass.classes + std::size_t(k);
         if (o.json) {
           line["top"].push_back({{"index", k}, {"label", session.label(k)}, {"probability", pass.probabilities[at]},
                                  {"logit", pass.scores[at]}});
         } else {
-          fmt::print("  {:5.1f} %  {} ({})  logit {:.3f}\n", 100 * pass.probabilities[at], session.label(k), k,
-                     pass.scores[at]);
+          text += fmt::format("  {:5.1f} %  {} ({})  logit {:.3f}\n", 100 * pass.probabilities[at], session.label(k), k,
+                              pass.scores[at]);
         }
       }
-      if (o.json) {
-        fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
-      }
+      if (o.json) text += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
     }
+    console.result(text);
   });
   return console.errors() ? 1 : 0;
 }

@@ -12,7 +12,6 @@
 #include "attribution/render/png.h"
 #include "attribution/render/render.h"
 #include "tools/commands/commands.h"
-#include "tools/image/expand.h"
 #include "tools/output_names.h"
 #include "tools/session.h"
 
@@ -69,6 +68,25 @@ render::RenderedMap draw(const Attribution& a, std::size_t image, const Picture&
   return render::render_signed(render::channel_sum(map, h, w, int(a.shape[1]), render::Layout::chw), h, w);
 }
 
+// A warning speaks of "image N" of the batch; the reader knows the picture's file.
+std::string with_file_name(const std::string& warning, const std::vector<Session::Item>& items) {
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string number = fmt::format("image {}: ", i);
+    if (warning.starts_with(number)) return items[i].path.string() + ": " + warning.substr(number.size());
+  }
+  return warning;
+}
+
+// UsageError for a layer that is not there or cannot be used, before anything is written.
+void check_layers(const std::vector<Method>& methods, Session& session) {
+  Session::Forward pass;
+  for (const Method& method : methods) {
+    if (method.layer.empty()) continue;
+    if (!pass.tape) pass = session.try_forward();
+    attribute(session.model(), *pass.tape, pass.logits, {0}, method);
+  }
+}
+
 class Explainer {
  public:
   Explainer(const Options& options, Session& session, Console& console, std::vector<Method> methods,
@@ -98,15 +116,19 @@ class Explainer {
       }
       for (const Method& method : methods_) {
         const Attribution a = attribute(session_.model(), *pass.tape, pass.logits, targets, method);
-        for (const std::string& warning : a.warnings) console_.note(method.text + ": " + warning);
+        for (const std::string& warning : a.warnings) {
+          console_.note(fmt::format("{}: {}", method.text, with_file_name(warning, items)));
+        }
         for (std::size_t i = 0; i < items.size(); ++i) {
           lines[i].back()["maps"].push_back(save(items[i], method, a, i, targets[i], items.size()));
         }
       }
     }
+    std::string text;
     for (const auto& picture : lines) {
-      for (const Json& line : picture) print(line);
+      for (const Json& line : picture) text += report(line);
     }
+    console_.result(text);
   }
 
  private:
@@ -143,17 +165,16 @@ class Explainer {
     return map;
   }
 
-  void print(const Json& line) const {
-    if (o_.json) {
-      fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
-      return;
-    }
+  // What is said of one picture and target.
+  std::string report(const Json& line) const {
+    if (o_.json) return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    std::string text;
     const Json& target = line["target"];
-    fmt::print("{}: {} ({}), {:.1f} %, logit {:.3f}\n", line["image"].get<std::string>(),
+    text += fmt::format("{}: {} ({}), {:.1f} %, logit {:.3f}\n", line["image"].get<std::string>(),
                target["label"].get<std::string>(), target["index"].get<int>(),
                100 * target["probability"].get<double>(), target["logit"].get<double>());
     for (const Json& map : line["maps"]) {
-      fmt::print("  {:<16} sum {:.4f} of {:.4f}  {:.1f} ms{}\n", map["method"].get<std::string>(),
+      text += fmt::format("  {:<16} sum {:.4f} of {:.4f}  {:.1f} ms{}\n", map["method"].get<std::string>(),
                  map["sum"].get<double>(), map["start"].get<double>(), map["milliseconds"].get<double>(),
                  map.value("all_zero", false) ? "  (all zero)"
                  : map.contains("clip")
@@ -162,15 +183,16 @@ class Explainer {
                      : "");
       if (map.contains("ledger")) {
         const Json& l = map["ledger"];
-        fmt::print("    ledger: arrived {:.4f}, kept by biases {:.4f}, by epsilon {:.2g}, dropped {:.2g}, "
+        text += fmt::format("    ledger: arrived {:.4f}, kept by biases {:.4f}, by epsilon {:.2g}, dropped {:.2g}, "
                    "unexplained {:.1e}\n",
                    l["arrived"].get<double>(), l["absorbed_bias"].get<double>(), l["absorbed_epsilon"].get<double>(),
                    l["dropped"].get<double>(), l["unexplained"].get<double>());
       }
       for (const char* kind : {"png", "npy"}) {
-        if (map.contains(kind)) fmt::print("    {}\n", map[kind].get<std::string>());
+        if (map.contains(kind)) text += fmt::format("    {}\n", map[kind].get<std::string>());
       }
     }
+    return text;
   }
 
   const Options& o_;
@@ -187,8 +209,9 @@ int run(const Options& o) {
   Console console(o.common.quiet);
   std::vector<Method> methods = parse_methods(o.methods);
   (void)best_wanted(o.target);
-  const auto images = image::expand_images(o.images);
   Session session(o.common, o.model, console);
+  check_layers(methods, session);
+  const auto images = find_images(o.images, console);
   Explainer explainer(o, session, console, std::move(methods), OutputNames(images));
   make_folder(o.out);
   session.for_each_batch(images, [&](const auto& items) { explainer.explain(items); });
@@ -204,11 +227,13 @@ Command add_explain(CLI::App& program) {
   app->add_option("--method", o->methods,
                   "input-gradient, grad-cam, lrp; several separated by ';' or repeated; options after a colon, "
                   "e.g. lrp:epsilon-plus-flat,bias=absorb")
+      ->allow_extra_args(false)  // what follows is a picture
       ->capture_default_str();
   app->add_option("--target", o->target, "Class to explain: top1, top:K, an index or a label")->capture_default_str();
   app->add_option("--out", o->out, "Folder the maps are written to")->required();
   app->add_option("--save", o->save, "png, npy or both")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember({"png", "npy"}))
       ->capture_default_str();
   app->add_flag("--json", o->json, "One JSON object per picture and target on standard output");

@@ -4,6 +4,7 @@
 
 #include "engine/models/load.h"
 #include "tools/commands/commands.h"
+#include "tools/console.h"
 #include "weights/safetensors.h"
 
 namespace retrace::tools {
@@ -45,10 +46,11 @@ int run(const Options& o) {
                       {"mean", fmt::format("{} {} {}", input.mean[0], input.mean[1], input.mean[2])},
                       {"std", fmt::format("{} {} {}", input.std[0], input.std[1], input.std[2])}};
   weights::write_safetensors(o.out, tensors, options);
+  Console console(o.quiet);
+  for (const std::string& note : checkpoint.notes) console.note(note);
   if (!o.quiet) {
-    for (const std::string& note : checkpoint.notes) fmt::print(stderr, "retrace: {}\n", note);
-    fmt::print("{}: {} with {} classes, {} tensors as {}{}\n", o.out.string(), o.model, fit.classes, tensors.size(),
-               o.dtype, fit.folded ? ", batch norm folded" : "");
+    console.result(fmt::format("{}: {} with {} classes, {} tensors as {}{}\n", o.out.string(), o.model, fit.classes,
+                               tensors.size(), o.dtype, fit.folded ? ", batch norm folded" : ""));
   }
   return 0;
 }

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <cmath>
 #include <memory>
@@ -7,6 +6,7 @@
 
 #include "engine/models/load.h"
 #include "tools/commands/commands.h"
+#include "tools/console.h"
 
 namespace retrace::tools {
 
@@ -56,30 +56,32 @@ int run(const std::filesystem::path& path, bool as_json) {
   }
   for (const weights::HostTensor& t : checkpoint.tensors) json["tensors"].push_back(describe(t));
   if (as_json) {
-    fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
+    Console().result(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
     return 0;
   }
-  fmt::print("{}: {}, {} tensors\n", path.string(), checkpoint.format, checkpoint.tensors.size());
-  for (const std::string& note : checkpoint.notes) fmt::print("  {}\n", note);
-  for (const auto& [key, value] : checkpoint.metadata) fmt::print("  {} = {}\n", key, value);
-  if (json["models"].empty()) fmt::print("  fits no known model\n");
+  std::string text;
+  text += fmt::format("{}: {}, {} tensors\n", path.string(), checkpoint.format, checkpoint.tensors.size());
+  for (const std::string& note : checkpoint.notes) text += fmt::format("  {}\n", note);
+  for (const auto& [key, value] : checkpoint.metadata) text += fmt::format("  {} = {}\n", key, value);
+  if (json["models"].empty()) text += fmt::format("  fits no known model\n");
   for (const Json& m : json["models"]) {
-    fmt::print("  fits {} with {} classes{}\n", m["name"].get<std::string>(), m["classes"].get<int>(),
+    text += fmt::format("  fits {} with {} classes{}\n", m["name"].get<std::string>(), m["classes"].get<int>(),
                m["folded"].get<bool>() ? ", batch norm folded" : "");
   }
-  fmt::print("  {:<44} {:<5} {:<18} {:>11} {:>11} {:>11} {:>11}\n", "tensor", "dtype", "shape", "min", "max", "mean",
+  text += fmt::format("  {:<44} {:<5} {:<18} {:>11} {:>11} {:>11} {:>11}\n", "tensor", "dtype", "shape", "min", "max", "mean",
              "std");
   for (const Json& t : json["tensors"]) {
-    fmt::print("  {:<44} {:<5} {:<18}", t["name"].get<std::string>(), t["dtype"].get<std::string>(), t["shape"].dump());
+    text += fmt::format("  {:<44} {:<5} {:<18}", t["name"].get<std::string>(), t["dtype"].get<std::string>(), t["shape"].dump());
     if (t.contains("min")) {
-      fmt::print(" {:>11.4g} {:>11.4g} {:>11.4g} {:>11.4g}", t["min"].get<double>(), t["max"].get<double>(),
+      text += fmt::format(" {:>11.4g} {:>11.4g} {:>11.4g} {:>11.4g}", t["min"].get<double>(), t["max"].get<double>(),
                  t["mean"].get<double>(), t["std"].get<double>());
     }
     if (t["nan"].get<std::size_t>() || t["inf"].get<std::size_t>()) {
-      fmt::print("  {} NaN, {} Inf", t["nan"].get<std::size_t>(), t["inf"].get<std::size_t>());
+      text += fmt::format("  {} NaN, {} Inf", t["nan"].get<std::size_t>(), t["inf"].get<std::size_t>());
     }
-    fmt::print("\n");
+    text += "\n";
   }
+  Console().result(text);
   return 0;
 }
 

@@ -2,12 +2,14 @@
 
 #include "engine/models/model.h"
 #include "tools/commands/commands.h"
+#include "tools/console.h"
 
 namespace retrace::tools {
 
 Command add_models(CLI::App& program) {
   CLI::App* const app = program.add_subcommand("models", "List the architectures that weights can be loaded into");
   return {app, [] {
+            Console console;
             for (const ModelInfo& m : model_catalog()) {
               long long parameters = 0;
               for (const ParameterSpec& spec : model_parameters(m.name)) {
@@ -16,7 +18,8 @@ Command add_models(CLI::App& program) {
                 for (const auto d : spec.shape) count *= d;
                 parameters += count;
               }
-              fmt::print("{:<16} {:>6.2f} M parameters  {}\n", m.name, double(parameters) / 1e6, m.description);
+              console.result(
+                  fmt::format("{:<16} {:>6.2f} M parameters  {}\n", m.name, double(parameters) / 1e6, m.description));
             }
             return 0;
           }};

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
 #include "kernels/error.h"
 #include "tools/image/limits.h"
@@ -36,20 +37,79 @@ std::uint32_t little32(Bytes b, std::size_t at) {
   throw Error(fmt::format("{}: the {} file is cut short: its {} bytes end {}", name, format, size, where));
 }
 
-// A DHT segment: tables of a class and number, 16 counts of codes by their length, and one byte a code. Some
-// versions of the decoder write past their table of 256 codes when the counts say more.
-void check_huffman_tables(Bytes b, const std::string& name) {
-  while (!b.empty()) {
-    std::size_t codes = 0;
-    for (std::size_t i = 1; i <= 16 && i < b.size(); ++i) codes += b[i];
-    if (b.size() < 17 || codes > 256 || b.size() - 17 < codes)
-      throw Error(fmt::format("{}: the JPEG file is damaged: a Huffman table of {} codes in {} bytes", name,
-                              codes, b.size()));
-    b = b.subspan(17 + codes);
+// Follows a JPEG's tables, because some versions of the decoder trust them: they write past their table of
+// 256 codes, and look up codes in tables that were never defined.
+class JpegTables {
+ public:
+  explicit JpegTables(const std::string& name) : name_(name) {}
+
+  // Tables of a class and number, 16 counts of codes by their length, and one byte a code.
+  void define_huffman(Bytes b) {
+    while (!b.empty()) {
+      std::size_t codes = 0;
+      for (std::size_t i = 1; i <= 16 && i < b.size(); ++i) codes += b[i];
+      if (b.size() < 17 || codes > 256 || b.size() - 17 < codes)
+        fail(fmt::format("a Huffman table of {} codes in {} bytes", codes, b.size()));
+      if (b[0] >> 4 > 1 || (b[0] & 15) > 3) fail(fmt::format("Huffman table {:02X}", b[0]));
+      huffman_[b[0] >> 4][b[0] & 15] = true;
+      b = b.subspan(17 + codes);
+    }
   }
-}
+
+  // Tables of a precision and number, 64 values of one or two bytes.
+  void define_quantization(Bytes b) {
+    while (!b.empty()) {
+      const std::size_t size = b[0] >> 4 ? 129 : 65;
+      if (b.size() < size || (b[0] & 15) > 3) fail(fmt::format("quantization table {:02X}", b[0]));
+      quantization_[b[0] & 15] = true;
+      b = b.subspan(size);
+    }
+  }
+
+  // Which quantization tables the components use.
+  void start_frame(Bytes b, bool progressive) {
+    progressive_ = progressive;
+    components_.clear();
+    if (b.size() < 6 || b.size() != 6 + std::size_t(b[5]) * 3) fail("a frame header of the wrong length");
+    for (std::size_t i = 6; i < b.size(); i += 3) components_.push_back({b[i], b[i + 2]});
+  }
+
+  // Which Huffman tables they use now. A first scan of the DC coefficients needs a DC table, scans of the
+  // others an AC table; only a sequential scan has both.
+  void start_scan(Bytes b) const {
+    if (b.empty() || b.size() != 4 + std::size_t(b[0]) * 2) fail("a scan header of the wrong length");
+    const std::size_t tail = b.size() - 3;
+    const bool starts_at_dc = b[tail] == 0, refines = b[tail + 2] >> 4 != 0;
+    for (std::size_t i = 1; i < tail; i += 2) {
+      const int dc = b[i + 1] >> 4, ac = b[i + 1] & 15;
+      if ((!progressive_ || (starts_at_dc && !refines)) && (dc > 3 || !huffman_[0][std::size_t(dc)]))
+        fail(fmt::format("a scan uses DC table {}, which is not defined", dc));
+      if ((!progressive_ || !starts_at_dc) && (ac > 3 || !huffman_[1][std::size_t(ac)]))
+        fail(fmt::format("a scan uses AC table {}, which is not defined", ac));
+      for (const Component& c : components_)
+        if (c.id == b[i] && (c.quantization > 3 || !quantization_[c.quantization]))
+          fail(fmt::format("a scan uses quantization table {}, which is not defined", c.quantization));
+    }
+  }
+
+ private:
+  struct Component {
+    std::uint8_t id, quantization;
+  };
+
+  [[noreturn]] void fail(std::string_view what) const {
+    throw Error(fmt::format("{}: the JPEG file is damaged: {}", name_, what));
+  }
+
+  const std::string& name_;
+  bool progressive_ = false;
+  std::array<std::array<bool, 4>, 2> huffman_{};  // [DC or AC][number]
+  std::array<bool, 4> quantization_{};
+  std::vector<Component> components_;
+};
 
 void check_jpeg(Bytes b, const std::string& name) {
+  JpegTables tables(name);
   bool picture = false;  // a scan was seen
   std::size_t at = 2;
   for (;;) {
@@ -71,7 +131,11 @@ void check_jpeg(Bytes b, const std::string& name) {
       throw Error(fmt::format("{}: JPEG segment FF{:02X} at byte {} has length {}, expected at least 2", name,
                               marker, at - 2, length));
     if (length > b.size() - at) cut_short(name, "JPEG", b.size(), "inside a segment");
-    if (marker == 0xC4) check_huffman_tables(b.subspan(at + 2, length - 2), name);
+    const Bytes segment = b.subspan(at + 2, length - 2);
+    if (marker == 0xC4) tables.define_huffman(segment);
+    if (marker == 0xDB) tables.define_quantization(segment);
+    if (marker >= 0xC0 && marker <= 0xC2) tables.start_frame(segment, marker == 0xC2);
+    if (marker == 0xDA) tables.start_scan(segment);
     at += length;
     // What follows a scan's header is coded data: the loop above passes over it, FF00 and restart markers
     // included.

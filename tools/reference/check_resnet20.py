@@ -1,7 +1,7 @@
 """Compares these scripts with maps made elsewhere for a trained network: check_resnet20.py DATA_DIR.
 
-DATA_DIR holds resnet20-12fca82f.th (a trained CIFAR-10 ResNet-20), cifar10/<class>/NNNN.png, resnet20-logits.json
-and resnet20-reference.npz. It is not part of the repository.
+DATA_DIR holds resnet20-12fca82f.th (a trained CIFAR-10 ResNet-20), cifar10/<class>/NNNN.png,
+resnet20-logits.json and resnet20-reference.npz. It is not part of the repository.
 """
 import json
 import pathlib
@@ -44,7 +44,8 @@ def main():
     with torch.no_grad():
         own = model(inputs).numpy()
     stored = np.array(list(logits.values()))
-    print(f"logits of {len(logits)} pictures: worst difference {np.abs(own - stored).max():.2g} (stored to 5 decimals)")
+    print(f"logits of {len(logits)} pictures: worst difference {np.abs(own - stored).max():.2g} (stored to 5 "
+          "decimals)")
 
     reference = np.load(data / "resnet20-reference.npz")
     worst = {}

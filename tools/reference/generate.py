@@ -1,7 +1,9 @@
 """Makes the golden files: `generate.py OUT_DIR`, or compares with those there: `generate.py --check DIR`."""
 import argparse
 import copy
+import functools
 import pathlib
+import re
 import sys
 
 import captum
@@ -22,7 +24,8 @@ from zennit_maps import zennit_maps
 SEED = 1
 # Of twelve seeded pictures, those are taken whose decisions lie furthest from a tie (closest_switch below).
 CANDIDATES = 12
-# name: picture size, pictures taken, pictures that set the batch norms' statistics, second class, Grad-CAM's layer
+# name: picture size, pictures taken, pictures that set the batch norms' statistics, second class, and the
+# layer of Grad-CAM
 NETWORKS = {
     "cifar_resnet20": (32, (0, 1, 8), 32, 7, "layer3"),
     "resnet18": (64, (1, 10), 32, 207, "layer4"),
@@ -40,9 +43,10 @@ def expect_close(what, a, b, tolerance):
 
 
 def closest_switch(net, x):
-    """How close the picture comes to another piece of the piecewise linear network: the smallest |pre-activation|
-    of a ReLU, or gap between the two largest values of a max-pool's window, over its layer's root mean square.
-    Where it is no larger than float32's rounding error, a ReLU may switch, and gradients jump."""
+    """How close the picture comes to another piece of the piecewise linear network: the smallest
+    |pre-activation| of a ReLU, or gap between the two largest values of a max-pool's window, over its layer's
+    root mean square. Where it is no larger than float32's rounding error, a ReLU may switch, and gradients
+    jump."""
     t = lrp_reference.Trace(net, x)
     rms = lambda z: z.square().mean().sqrt()
     smallest = [(z.abs() / rms(z)).min() for block, (a, h, tail) in zip(net.blocks, t.blocks)
@@ -57,7 +61,8 @@ def closest_switch(net, x):
 
 
 def layer_outputs(model, x):
-    """Outputs of the fused layers by name: the stem and each block's first convolution after batch norm and ReLU."""
+    """Outputs of the fused layers by name: convolutions after batch norm and ReLU, blocks after the sum and
+    ReLU."""
     out, handles = {}, []
 
     def keep(name, function=lambda y: y):
@@ -67,7 +72,7 @@ def layer_outputs(model, x):
         # A batch norm named bn1 is followed by a ReLU in both networks.
         if name.endswith("bn1"):
             handles.append(module.register_forward_hook(keep(name[:-3] + "conv1", F.relu)))
-        elif name in ("maxpool", "avgpool", "fc", "linear") or (name.count(".") == 1 and name.startswith("layer")):
+        elif name in ("maxpool", "avgpool", "fc", "linear") or re.fullmatch(r"layer\d\.\d", name):
             handles.append(module.register_forward_hook(keep(name)))
     with torch.no_grad():
         model(x)
@@ -108,7 +113,7 @@ def in_float32(net):
     """The folded network with every tensor in float32."""
     convert = lambda op: networks.Conv(op.w.float(), op.b.float(), op.stride, op.pad) \
         if isinstance(op, networks.Conv) else op
-    blocks = [networks.Block(b.name, convert(b.conv1), convert(b.conv2), convert(b.shortcut)) for b in net.blocks]
+    blocks = [networks.Block(b.name, *map(convert, (b.conv1, b.conv2, b.shortcut))) for b in net.blocks]
     return networks.Folded(convert(net.stem), net.pool, blocks, tuple(t.float() for t in net.linear))
 
 
@@ -118,7 +123,8 @@ def explain(prefix, model, merged, x, other_target, layer, size):
         logits = model(x)[0]
     best = logits.topk(2)
     net = networks.folded(model)
-    target, margin, switch = int(best.indices[0]), float(best.values[0] - best.values[1]), closest_switch(net, x)
+    target, margin = int(best.indices[0]), float(best.values[0] - best.values[1])
+    switch = closest_switch(net, x)
     # 5e-6 is some forty units in float32's last place.
     if margin < 0.1 or target == other_target or switch < 5e-6:
         raise AssertionError(f"{prefix}: class {target} leads by {margin:.3g}, closest switch {switch:.2g}: "
@@ -191,8 +197,8 @@ def golden_of_seeded_values():
     shapes = {"conv1.weight": (64, 3, 7, 7), "layer1.0.conv2.weight": (64, 64, 3, 3),
               "layer2.0.downsample.0.weight": (128, 64, 1, 1), "layer2.0.downsample.1.weight": (128,),
               "layer2.0.downsample.1.bias": (128,), "bn1.weight": (64,), "layer4.1.bn2.bias": (512,),
-              "bn1.running_mean": (64,), "bn1.running_var": (64,), "fc.weight": (1000, 512), "fc.bias": (1000,),
-              "linear.bias": (10,), "layer3.2.conv2.weight": (64, 64, 3, 3)}
+              "bn1.running_mean": (64,), "bn1.running_var": (64,), "fc.weight": (1000, 512),
+              "fc.bias": (1000,), "linear.bias": (10,), "layer3.2.conv2.weight": (64, 64, 3, 3)}
     tensors = {}
     for name, shape in shapes.items():
         for seed in (0, SEED, 2**64 - 1):
@@ -225,12 +231,13 @@ def check(path, tensors):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=pathlib.Path)
-    parser.add_argument("--check", action="store_true", help="compare with the files there instead of writing them")
+    parser.add_argument("--check", action="store_true", help="compare with the files there, write nothing")
     parser.add_argument("--only", choices=[*NETWORKS, "seeded_values"])
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    makers = {"seeded_values": golden_of_seeded_values, **{n: lambda n=n: golden_of_network(n) for n in NETWORKS}}
+    makers = {"seeded_values": golden_of_seeded_values}
+    makers |= {name: functools.partial(golden_of_network, name) for name in NETWORKS}
     for name, make in makers.items():
         if args.only not in (None, name):
             continue

@@ -1,13 +1,14 @@
-"""Layer-wise relevance in float64, written twice: as relevance R (the textbook's form, any rule) and as relevance
-per unit of activation c = R / a (joint residual only: what the engine computes). Neither uses Zennit.
+"""Layer-wise relevance in float64, written twice: as relevance R (the textbook's form, any rule) and as
+relevance per unit of activation c = R / a (joint residual only: what the engine computes). Neither uses
+Zennit.
 
 A configuration is (first, middle, gamma, bias, residual); the last layer always has the epsilon rule.
   first     flat | z-box | same (the middle rule)
   middle    epsilon | z-plus | gamma | alpha2-beta1
   bias      absorb  it sits in the denominator and keeps its share
             ignore  denominators and gamma's branch leave it out
-            spread  it sits in the denominator, and its share goes back to the contributions of the output's sign
-                    (in the last layer, and under the epsilon rule: to all, by magnitude)
+            spread  it sits in the denominator, and its share goes back to the contributions of the output's
+                    sign (in the last layer, and under the epsilon rule: to all, by magnitude)
   residual  joint   conv2(h) + shortcut(x) is one linear map
             split   the sum is a layer with the norm rule, each branch a layer below it
 """
@@ -16,8 +17,7 @@ import dataclasses
 import torch
 import torch.nn.functional as F
 
-from networks import Conv, Folded
-from zennit_maps import pixel_range
+from networks import Conv, Folded, pixel_range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Config:
 def divide(a, b, epsilon=0.0):
     if epsilon:
         b = b + epsilon * torch.where(b < 0, -1.0, 1.0)
-    return torch.where((a == 0) | (b == 0), torch.zeros_like(a), a / torch.where(b == 0, torch.ones_like(b), b))
+    quotient = a / torch.where(b == 0, torch.ones_like(b), b)
+    return torch.where((a == 0) | (b == 0), torch.zeros_like(a), quotient)
 
 
 class Trace:
@@ -61,7 +62,7 @@ class Trace:
         return out.scatter_add(2, self.argmax.flatten(2), signal.flatten(2)).view_as(self.stem)
 
 
-# --- R form -------------------------------------------------------------------------------------------------------
+# --- R form ---
 
 class Branch:
     """One linear map x -> A(x) + b, A a convolution or a map without parameters whose weights are 0 and 1."""
@@ -83,11 +84,11 @@ negative = lambda w: w.clamp(max=0)
 
 
 class Part:
-    """Contributions x+ u + x- v (u, v made from the weights) of several branches, with a bias term; `back` hands a
-    signal s_j to every input: x+ u s + x- v s, per branch."""
+    """Contributions x+ u + x- v (u, v made from the weights) of several branches, with a bias term; `back`
+    hands a signal s_j to every input: x+ u s + x- v s, per branch."""
 
     def __init__(self, branches, on_positive, on_negative, bias):
-        self.leaves = [[b.x.clamp(min=0).requires_grad_(), b.x.clamp(max=0).requires_grad_()] for b in branches]
+        self.leaves = [[positive(b.x).requires_grad_(), negative(b.x).requires_grad_()] for b in branches]
         with torch.enable_grad():
             self.sum = sum(b.apply(on_positive, p) + b.apply(on_negative, n)
                            for b, (p, n) in zip(branches, self.leaves))
@@ -167,7 +168,8 @@ def first_relevance(net, trace, R, config):
         terms = [(ones, torch.ones_like(conv.w), 1.0)]
     elif config.first == "z-box":
         low, high = (v.to(trace.x) for v in pixel_range())
-        terms = [(trace.x, conv.w, 1.0), (low * ones, positive(conv.w), -1.0), (high * ones, negative(conv.w), -1.0)]
+        terms = [(trace.x, conv.w, 1.0), (low * ones, positive(conv.w), -1.0),
+                 (high * ones, negative(conv.w), -1.0)]
     else:
         raise ValueError(config.first)
     s = divide(R, sum(sign * apply(w, x) for x, w, sign in terms), config.epsilon)
@@ -189,7 +191,8 @@ def lrp_r_form(net: Folded, x, target, config: Config, start=None):
     norm = dataclasses.replace(config, bias="absorb")
     for block, (a, h, z) in zip(reversed(net.blocks), reversed(t.blocks)):
         if config.residual == "joint":
-            R_h, R_a = relevance([Branch(h, block.conv2), Branch(a, block.shortcut)], R, config.middle, config)
+            tail = [Branch(h, block.conv2), Branch(a, block.shortcut)]
+            R_h, R_a = relevance(tail, R, config.middle, config)
         else:
             branch, skip = block.conv2(h), block.shortcut(a)
             to = lambda y: Branch(y, lambda v: v)
@@ -207,7 +210,7 @@ def lrp_r_form(net: Folded, x, target, config: Config, start=None):
     return first_relevance(net, t, R, config)[0]
 
 
-# --- c form -------------------------------------------------------------------------------------------------------
+# --- c form ---
 
 def transposed(op, shape, modify, s):
     """Aᵀ s with modified weights."""
@@ -263,7 +266,7 @@ def lrp_c_form(net: Folded, x, target, config: Config):
     return first_relevance(net, t, c * t.stem, config)[0]
 
 
-# --- the configurations of the golden files -------------------------------------------------------------------------
+# --- the configurations of the golden files ---
 
 GOLDEN = {
     "gamma-flat": Config("flat", "gamma", bias="spread"),

@@ -123,8 +123,9 @@ def seeded_pictures(name, count, size, seed):
     """uint8 [count, size, size, 3]: four octaves of value noise, so that neighbours resemble each other."""
     image = np.zeros((count, size, size, 3))
     for octave, cells in enumerate((2, 4, 8, 16)):
-        grid = uniform(f"{name}.octave{octave}", count * cells * cells * 3, seed).reshape(count, 3, cells, cells)
-        up = F.interpolate(torch.from_numpy(grid), size=(size, size), mode="bilinear", align_corners=False)
+        grid = uniform(f"{name}.octave{octave}", count * 3 * cells * cells, seed)
+        grid = torch.from_numpy(grid.reshape(count, 3, cells, cells))
+        up = F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)
         image += (up.numpy().transpose(0, 2, 3, 1) - 0.5) * 0.7**octave
     # Each picture and channel is stretched to the whole range.
     low, high = image.min((1, 2), keepdims=True), image.max((1, 2), keepdims=True)
@@ -135,6 +136,12 @@ def normalise(pictures):
     """uint8 [n, h, w, 3] to float64 [n, 3, h, w]."""
     x = torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy()).double() / 255
     return (x - torch.tensor(MEAN).double().view(3, 1, 1)) / torch.tensor(STD).double().view(3, 1, 1)
+
+
+def pixel_range():
+    """The lowest and highest input after normalisation, [1, 3, 1, 1] each."""
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return (0 - mean) / std, (1 - mean) / std
 
 
 @dataclasses.dataclass
@@ -180,7 +187,8 @@ def folded(model):
                 shortcut = block.shortcut
             else:
                 shortcut = fold(*block.downsample) if block.downsample is not None else nn.Identity()
-            blocks.append(Block(f"{stage}.{i}", fold(block.conv1, block.bn1), fold(block.conv2, block.bn2), shortcut))
+            blocks.append(Block(f"{stage}.{i}", fold(block.conv1, block.bn1), fold(block.conv2, block.bn2),
+                                shortcut))
     linear = model.fc if hasattr(model, "fc") else model.linear
     return Folded(fold(model.conv1, model.bn1), hasattr(model, "maxpool"), blocks,
                   (linear.weight.detach(), linear.bias.detach()))

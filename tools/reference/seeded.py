@@ -6,8 +6,8 @@
     u_i    = (bits_i >> 40) / 2^24, exact in float32
     x_i    = float32(low + (high - low) * u_i), computed in float64
 
-`low` and `high` are float32 values, so the product has at most 49 significant bits: it is exact, and a compiler
-that fuses the multiply with the add changes nothing.
+`low` and `high` are float32 values, so the product has at most 49 significant bits: it is exact, and a
+compiler that fuses the multiply with the add changes nothing.
 """
 import numpy as np
 

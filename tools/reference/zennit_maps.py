@@ -1,5 +1,5 @@
-"""Zennit's composites on a network whose batch norms are merged. Residual sums are layers of their own with the
-norm rule (`residual=split`), biases absorb, the start is one-hot."""
+"""Zennit's composites on a network whose batch norms are merged. Residual sums are layers of their own with
+the norm rule (`residual=split`), biases absorb, the start is one-hot."""
 import torch
 from torch import nn
 from zennit.composites import (EpsilonAlpha2Beta1, EpsilonAlpha2Beta1Flat, EpsilonGammaBox, EpsilonPlus,
@@ -8,13 +8,7 @@ from zennit.rules import Epsilon
 from zennit.torchvision import ResNetCanonizer
 from zennit.types import Linear
 
-from networks import MEAN, STD
-
-
-def pixel_range():
-    """The lowest and highest input after normalisation, [1, 3, 1, 1] each."""
-    mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (MEAN, STD))
-    return (0 - mean) / std, (1 - mean) / std
+from networks import pixel_range
 
 
 def composites(canonizers):
@@ -30,8 +24,8 @@ def composites(canonizers):
 
 
 def zennit_maps(merged: nn.Module, x, target):
-    """{composite: [3, h, w]}, x [1, 3, h, w]. The merged model comes from networks.merge_batch_norms: Zennit 0.5
-    merges too, but leaves eps = 1e-5 in the batch norm it means to turn into the identity."""
+    """{composite: [3, h, w]}, x [1, 3, h, w]. The merged model comes from networks.merge_batch_norms: Zennit
+    0.5 merges too, but leaves eps = 1e-5 in the batch norm it means to turn into the identity."""
     # For our own blocks, which call Zennit's Sum themselves, this canonizer finds nothing to do.
     maps = {}
     for name, composite in composites([ResNetCanonizer()]).items():

@@ -55,6 +55,14 @@ void BlockExecutor::run_block(uint3 block) {
   threads_.assign(size_, {});
   arrived_.assign((size_ + 31) / 32, 0);
   shared_.begin_block();
+  // What the last block did not wait for was on its way to memory that is gone.
+  for (auto& copies : copies_) {
+    if (sim_racecheck) {
+      for (const auto& copy : copies.pending) shadow_.end_copy(copy.to, 16);
+    }
+    copies.pending.clear();
+    copies.groups = 0;
+  }
   if (sim_racecheck) shadow_.begin_block(block);
   if (launch_->options.order == ThreadOrder::random) {
     random_ = launch_->options.seed * 0x9e3779b97f4a7c15ull + block.x + (std::uint64_t(block.y) << 31) +
@@ -82,7 +90,6 @@ void BlockExecutor::run_block(uint3 block) {
   }
   if (fault_.empty() && !exception_) fault_ = stuck_message();
   fibers_.forget_all();
-  for (auto& copies : copies_) copies = {};
   if (sim_racecheck) shadow_.forget();
   if (exception_) std::rethrow_exception(std::exchange(exception_, nullptr));
   throw SimError(std::exchange(fault_, {}));
@@ -146,11 +153,6 @@ void BlockExecutor::run_threads() {
 void BlockExecutor::end_thread() {
   threads_[running_].state = State::done;
   ++done_;
-  // The hardware finishes copies that nobody waits for.
-  if (running_ < copies_.size() && copies_[running_].groups + copies_[running_].pending.size()) {
-    complete_copies(running_, ~std::size_t(0));
-    copies_[running_].groups = 0;
-  }
 }
 
 void BlockExecutor::wait(State state, const std::source_location& at) {
@@ -252,7 +254,7 @@ void BlockExecutor::copy_async(void* shared, const void* global, int bytes, cons
     note(shared, 16, Access::write, at);
     shadow_.begin_copy(shared, 16);
   }
-  copies_.resize(std::max<std::size_t>(copies_.size(), size_));
+  if (copies_.size() < size_) copies_.resize(size_);
   Copies& mine = copies_[running_];
   PendingCopy copy{shared, mine.groups, at, {}};
   if (bytes > 0) std::memcpy(copy.data, global, std::size_t(bytes));
@@ -261,12 +263,12 @@ void BlockExecutor::copy_async(void* shared, const void* global, int bytes, cons
 }
 
 void BlockExecutor::copy_async_commit() {
-  copies_.resize(std::max<std::size_t>(copies_.size(), size_));
+  if (copies_.size() < size_) copies_.resize(size_);
   ++copies_[running_].groups;
 }
 
 void BlockExecutor::copy_async_wait(int groups_left) {
-  if (running_ >= copies_.size()) return;
+  if (copies_.size() <= running_) return;
   const std::size_t groups = copies_[running_].groups;
   if (groups > std::size_t(groups_left)) complete_copies(running_, groups - std::size_t(groups_left));
 }

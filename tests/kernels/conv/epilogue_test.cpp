@@ -170,13 +170,14 @@ TEST_CASE("a NaN reaches what sees it and nothing else, and no ReLU, part or mas
       for (Part part : parts) {
         CAPTURE(int(part));
         Fprop a{.shape = shape, .x = x, .w = w, .part = part, .relu = true, .mask = true};
-        a.x[a.x.size() / 2] = nan;
+        // The first channel of a pixel, where the tail of the pixel before it would run into it.
+        a.x[x.size() / 2 / std::size_t(shape.c) * std::size_t(shape.c)] = nan;
         const FpropResult got = run(a, variant);
         CHECK_CLOSE(got.y, expected(a), 0, 0);
         CHECK_SAME_BITS(got.mask, mask_of(got.y, shape.k));  // a NaN is not > 0
       }
       Dgrad b{.shape = shape, .dy = dy, .w = w};
-      b.dy[b.dy.size() / 2] = nan;
+      b.dy[dy.size() / 2 / std::size_t(shape.k) * std::size_t(shape.k)] = nan;
       CHECK_CLOSE(run(b, variant), expected(b), 0, 0);
       b.factor = std::vector<float>(dy.size(),
                                     0.0f);  // 0 · NaN is NaN: only a 0 signal or denominator passes nothing

@@ -33,13 +33,13 @@ TEST_CASE("a shape that makes no sense names the field and shows the shape") {
     const char* word;
   };
   const Bad cases[] = {
-      {[](Conv2dShape& s) { s.n = 0; }, "n0"},
-      {[](Conv2dShape& s) { s.h = 0; }, "h0"},
-      {[](Conv2dShape& s) { s.w = -1; }, "w-1"},
-      {[](Conv2dShape& s) { s.c = 0; }, "c0"},
-      {[](Conv2dShape& s) { s.k = 0; }, "k0"},
-      {[](Conv2dShape& s) { s.r = 0; }, "r0"},
-      {[](Conv2dShape& s) { s.s = -3; }, "s-3"},
+      {[](Conv2dShape& s) { s.n = 0; }, "every extent must be at least 1"},
+      {[](Conv2dShape& s) { s.h = 0; }, "every extent must be at least 1"},
+      {[](Conv2dShape& s) { s.w = -1; }, "every extent must be at least 1"},
+      {[](Conv2dShape& s) { s.c = 0; }, "every extent must be at least 1"},
+      {[](Conv2dShape& s) { s.k = 0; }, "every extent must be at least 1"},
+      {[](Conv2dShape& s) { s.r = 0; }, "every extent must be at least 1"},
+      {[](Conv2dShape& s) { s.s = -3; }, "every extent must be at least 1"},
       {[](Conv2dShape& s) { s.stride_h = 0; }, "stride must be at least 1"},
       {[](Conv2dShape& s) { s.stride_w = -1; }, "stride must be at least 1"},
       {[](Conv2dShape& s) { s.dilation_h = 0; }, "dilation must be at least 1"},
@@ -71,8 +71,11 @@ TEST_CASE("a shape that makes no sense names the field and shows the shape") {
     const auto& kernels = test_device().kernels();
     refuses([&] { kernels.conv2d_fprop({.shape = shape, .x = data, .w = data, .y = data + 1}, {}); },
             {bad.word});
-    refuses([&] { kernels.conv2d_dgrad({.shape = shape, .dy = {data}, .w = data, .epilogue = {}, .dx = data + 1}, {}); },
-            {bad.word});
+    refuses(
+        [&] {
+          kernels.conv2d_dgrad({.shape = shape, .dy = {data}, .w = data, .epilogue = {}, .dx = data + 1}, {});
+        },
+        {bad.word});
   }
 }
 
@@ -104,7 +107,8 @@ TEST_CASE("operands that are missing or overlap") {
   no_relu.relu_mask = mask.data<std::uint8_t>();
   refuses([&] { device.kernels().conv2d_fprop(no_relu, device.stream()); }, {"a ReLU mask needs a ReLU"});
 
-  const kernels::Conv2dDgrad d{.shape = shape, .dy = {y.data()}, .w = w.data(), .epilogue = {}, .dx = x.data()};
+  const kernels::Conv2dDgrad d{
+      .shape = shape, .dy = {y.data()}, .w = w.data(), .epilogue = {}, .dx = x.data()};
   const auto dgrad = [&](void (*spoil)(kernels::Conv2dDgrad&), std::initializer_list<const char*> words) {
     kernels::Conv2dDgrad bad = d;
     spoil(bad);

@@ -1,0 +1,200 @@
+// Against other people's answers: PyTorch (logits, gradients), pytorch-grad-cam and Captum (Grad-CAM), Zennit (every
+// composite), and an independent float64 LRP, on seeded networks (see tools/reference/README.md).
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <iostream>
+
+#include "attribution/attribute.h"
+#include "engine/models/load.h"
+#include "tests/common/compare.h"
+#include "tests/common/test_device.h"
+#include "weights/safetensors.h"
+
+using namespace retrace;
+
+namespace {
+
+struct Golden {
+  weights::Checkpoint file;
+  std::string model;
+
+  explicit Golden(const std::string& name)
+      : file(weights::read_checkpoint(std::string(RETRACE_GOLDENS) + "/" + name + ".safetensors")), model(name) {}
+
+  std::vector<float> get(const std::string& name) const {
+    const auto* t = file.find(name);
+    REQUIRE_MESSAGE(t, name);
+    return t->to_f32();
+  }
+  bool has(const std::string& name) const { return file.find(name); }
+  int pictures() const { return std::stoi(file.metadata.at("pictures")); }
+
+  std::unique_ptr<Model> build(Device& device) const {
+    auto values = seeded_parameters(model, 0, std::stoull(file.metadata.at("seed")));
+    const auto specs = model_parameters(model);
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      if (specs[i].name.find("running_") != std::string::npos) values[i].values = get("bn." + specs[i].name);
+    }
+    return build_model(device, model, 0, fold_model(model, 0, values));
+  }
+
+  // All pictures as one normalised batch.
+  Tensor batch(Device& device) const {
+    std::vector<std::uint8_t> pixels;
+    const auto& shape = file.find("picture0.pixels")->shape;
+    for (int p = 0; p < pictures(); ++p) {
+      for (const float v : get("picture" + std::to_string(p) + ".pixels")) pixels.push_back(std::uint8_t(v));
+    }
+    const int h = int(shape[0]), w = int(shape[1]);
+    const Tensor bytes = Tensor::from_host(device, {pictures(), h, w, 3}, pixels);
+    Tensor x(device, {pictures(), h, w, 3});
+    device.kernels().normalize_u8({.n = pictures(), .h = h, .w = w, .c = 3, .pixels = bytes.data<std::uint8_t>(),
+                                   .mean = {0.485f, 0.456f, 0.406f}, .std = {0.229f, 0.224f, 0.225f}, .y = x.data()},
+                                  device.stream());
+    return x;
+  }
+};
+
+std::vector<float> part(const std::vector<float>& all, int index, int of) {
+  const std::size_t each = all.size() / std::size_t(of);
+  return {all.begin() + std::ptrdiff_t(each) * index, all.begin() + std::ptrdiff_t(each) * (index + 1)};
+}
+
+std::vector<int> targets_of(const Golden& golden, const std::string& which) {
+  std::vector<int> targets;
+  for (int p = 0; p < golden.pictures(); ++p) {
+    targets.push_back(int(golden.get("picture" + std::to_string(p) + "." + which)[0]));
+  }
+  return targets;
+}
+
+void check_maps(const Golden& golden, const std::vector<float>& values, const std::string& name, double tolerance) {
+  for (int p = 0; p < golden.pictures(); ++p) {
+    const std::string full = "picture" + std::to_string(p) + "." + name;
+    const Comparison c = compare(part(values, p, golden.pictures()), golden.get(full));
+    // The worst pixel is stated whether it passes or not.
+    std::cout << golden.model << " " << full << ": " << c.message() << "\n";
+    // Where a branch's output almost vanishes, dividing by it multiplies rounding, in anybody's fp32: the file says how
+    // far PyTorch's own float32 walk is from its float64 one. Only `epsilon` in split form has more than 2e-5 there.
+    const double fp32 = golden.has(full + ".float32_rms") ? golden.get(full + ".float32_rms")[0] : 0;
+    const double allowed = std::max(tolerance, 5 * fp32);
+    CHECK_MESSAGE(c.relative_rms <= allowed, full << ": " << c.message() << "; allowed " << allowed);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("seeded networks agree with PyTorch, pytorch-grad-cam, Captum and Zennit") {
+  Device& device = test_device();
+  for (const std::string name : {"cifar_resnet20", "resnet18"}) {
+    const Golden golden(name);
+    const auto model = golden.build(device);
+    Tape tape(device);
+    const NodeId logits = model->forward(tape, tape.input(golden.batch(device)));
+    const int pictures = golden.pictures();
+
+    check_maps(golden, tape.value(logits).to_host(), "logits", 1e-5);
+    for (NodeId id = 1; id <= logits; ++id) {
+      const std::string& layer = tape.node(id).name;
+      if (!golden.has("picture0.stats." + layer)) continue;
+      const auto host = tape.value(id).to_host();
+      for (int p = 0; p < pictures; ++p) {
+        const auto mine = part(host, p, pictures);
+        double sum = 0;
+        for (const float v : mine) sum += v;
+        const auto stats = golden.get("picture" + std::to_string(p) + ".stats." + layer);
+        CHECK_MESSAGE(sum / double(mine.size()) == doctest::Approx(stats[0]).epsilon(1e-4), layer);
+        CHECK_MESSAGE(*std::max_element(mine.begin(), mine.end()) == doctest::Approx(stats[3]).epsilon(1e-4), layer);
+      }
+    }
+
+    const auto top = targets_of(golden, "target"), other = targets_of(golden, "other_target");
+    const auto run = [&](const std::string& method, const std::vector<int>& targets) {
+      return attribute(*model, tape, logits, targets, parse_method(method));
+    };
+    check_maps(golden, run("input-gradient", top).values, "input_gradient", 1e-5);
+    check_maps(golden, run("input-gradient", other).values, "input_gradient.other", 1e-5);
+    const Attribution cam = run("grad-cam", top);
+    check_maps(golden, cam.grid, "grad_cam", 1e-5);
+    check_maps(golden, cam.values, "grad_cam.upsampled", 1e-5);
+
+    for (const std::string& composite : lrp_composites()) {
+      if (!golden.has("picture0.zennit." + composite)) continue;
+      check_maps(golden, run("lrp:" + composite + ",bias=absorb,residual=split,start=one-hot", top).values,
+                 "zennit." + composite, 1e-4);
+    }
+    check_maps(golden, run("lrp", top).values, "lrp.gamma-flat", 1e-4);
+    check_maps(golden, run("lrp:gamma-flat,bias=absorb", top).values, "lrp.gamma-flat.absorb-joint", 1e-4);
+    check_maps(golden, run("lrp:epsilon-plus-flat,bias=ignore", top).values, "lrp.epsilon-plus-flat.ignore-joint", 1e-4);
+    check_maps(golden, run("lrp:epsilon-plus-flat,bias=absorb", top).values, "lrp.epsilon-plus-flat.absorb-joint", 1e-4);
+    check_maps(golden, run("lrp:epsilon,bias=absorb", top).values, "lrp.epsilon.absorb-joint", 1e-4);
+    check_maps(golden, run("lrp:gamma-flat,residual=split,epsilon=0", top).values, "lrp.gamma-flat.spread-split", 1e-4);
+  }
+}
+
+TEST_CASE("conservation and ledgers on the seeded networks") {
+  Device& device = test_device();
+  for (const std::string name : {"cifar_resnet20", "resnet18"}) {
+    const Golden golden(name);
+    const auto model = golden.build(device);
+    Tape tape(device);
+    const NodeId logits = model->forward(tape, tape.input(golden.batch(device)));
+    const auto top = targets_of(golden, "target");
+    for (const std::string& composite : lrp_composites()) {
+      for (const std::string options : {"bias=absorb,residual=split", "bias=absorb", "bias=ignore", "bias=spread"}) {
+        if (composite.find("alpha2") != std::string::npos && options != "bias=absorb,residual=split") continue;
+        const Attribution a =
+            attribute(*model, tape, logits, top, parse_method("lrp:" + composite + "," + options));
+        for (std::size_t i = 0; i < top.size(); ++i) {
+          CAPTURE(name);
+          CAPTURE(a.method);
+          CHECK(std::abs(a.ledger->totals(i).unexplained) < 1e-4);
+          const bool conserves = (composite == "gamma-flat" && options == "bias=spread") ||
+                                 (composite == "epsilon-plus-flat" && options == "bias=ignore");
+          if (conserves) CHECK(std::abs(a.sum[i] / a.start[i] - 1) <= 1e-4);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("Grad-CAM at the last stage is the class's weight-projected activation") {
+  // With global average pool and one linear layer behind it, the gradient there is w / (h · w) everywhere.
+  Device& device = test_device();
+  const Golden golden("cifar_resnet20");
+  const auto model = golden.build(device);
+  Tape tape(device);
+  const NodeId logits = model->forward(tape, tape.input(golden.batch(device)));
+  const auto top = targets_of(golden, "target");
+  const Attribution cam = attribute(*model, tape, logits, top, parse_method("grad-cam"));
+  const Tensor& a = tape.value(model->layer(tape, model->cam_layer()));
+  const auto activations = a.to_host(), weights = tape.node(logits).map->weight().to_host();
+  std::vector<double> want;
+  const std::int64_t pixels = a.dim(1) * a.dim(2), channels = a.dim(3);
+  for (std::int64_t i = 0; i < a.dim(0); ++i) {
+    for (std::int64_t p = 0; p < pixels; ++p) {
+      double sum = 0;
+      for (std::int64_t c = 0; c < channels; ++c) {
+        sum += double(activations[std::size_t((i * pixels + p) * channels + c)]) *
+               weights[std::size_t(top[std::size_t(i)] * channels + c)];
+      }
+      want.push_back(std::max(0.0, sum / double(pixels)));
+    }
+  }
+  CHECK(compare(cam.grid, want).relative_rms < 1e-6);
+}
+
+TEST_CASE("a trained ResNet-20, where its file is at hand") {
+  const char* const folder = std::getenv("RETRACE_SHARED_DATA");
+  if (!folder) {
+    std::cout << "not run: RETRACE_SHARED_DATA does not name a folder with resnet20-12fca82f.th\n";
+    return;
+  }
+  Device& device = test_device();
+  const LoadedModel loaded = load_model(device, "", std::filesystem::path(folder) / "resnet20-12fca82f.th", 1);
+  CHECK(loaded.model->info().name == "cifar_resnet20");
+  CHECK(loaded.model->info().labels.size() == 10);
+}

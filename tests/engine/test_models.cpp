@@ -1,0 +1,137 @@
+// Architectures, their parameters' names, and loading.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/models/load.h"
+#include "tests/common/test_device.h"
+#include "weights/safetensors.h"
+
+using namespace retrace;
+
+namespace {
+
+long long trainable(const std::string& model) {
+  long long total = 0;
+  for (const ParameterSpec& spec : model_parameters(model)) {
+    if (spec.name.find("running_") != std::string::npos) continue;
+    long long count = 1;
+    for (const auto d : spec.shape) count *= d;
+    total += count;
+  }
+  return total;
+}
+
+weights::Checkpoint checkpoint_of(const std::string& model, int classes, bool folded = false) {
+  auto values = seeded_parameters(model, classes, 1);
+  if (folded) values = fold_model(model, classes, values);
+  weights::Checkpoint checkpoint;
+  checkpoint.path = "made-here";
+  checkpoint.format = "safetensors";
+  const auto specs = model_parameters(model, classes, folded);
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    checkpoint.tensors.push_back(weights::HostTensor::from_f32(specs[i].name, specs[i].shape, values[i].values));
+  }
+  return checkpoint;
+}
+
+}  // namespace
+
+TEST_CASE("parameter counts are torchvision's and the CIFAR paper's") {
+  // torchvision's documentation of each model; He et al. 2016, table 6 (in millions, here exact with option A)
+  CHECK(trainable("resnet18") == 11689512);
+  CHECK(trainable("resnet34") == 21797672);
+  CHECK(trainable("resnet50") == 25557032);
+  CHECK(trainable("resnet101") == 44549160);
+  CHECK(trainable("resnet152") == 60192808);
+  CHECK(trainable("cifar_resnet20") == 269722);
+  CHECK(trainable("cifar_resnet32") == 464154);
+  CHECK(trainable("cifar_resnet44") == 658586);
+  CHECK(trainable("cifar_resnet56") == 853018);
+  CHECK(trainable("cifar_resnet110") == 1727962);
+}
+
+TEST_CASE("parameter names are torchvision's") {
+  const auto has = [](const std::string& model, const std::string& name, const Shape& shape) {
+    const auto specs = model_parameters(model);
+    return std::any_of(specs.begin(), specs.end(),
+                       [&](const ParameterSpec& s) { return s.name == name && s.shape == shape; });
+  };
+  CHECK(has("resnet18", "conv1.weight", {64, 3, 7, 7}));
+  CHECK(has("resnet18", "layer2.0.downsample.0.weight", {128, 64, 1, 1}));
+  CHECK(has("resnet18", "layer2.0.downsample.1.running_var", {128}));
+  CHECK(has("resnet18", "layer4.1.bn2.bias", {512}));
+  CHECK(has("resnet50", "layer1.0.downsample.0.weight", {256, 64, 1, 1}));
+  CHECK(has("resnet50", "layer3.5.conv3.weight", {1024, 256, 1, 1}));
+  CHECK(has("resnet50", "fc.weight", {1000, 2048}));
+  CHECK(has("cifar_resnet20", "layer3.2.conv2.weight", {64, 64, 3, 3}));
+  CHECK(has("cifar_resnet20", "linear.bias", {10}));
+  CHECK_FALSE(has("cifar_resnet20", "layer2.0.downsample.0.weight", {32, 16, 1, 1}));
+}
+
+TEST_CASE("every architecture runs, with every layer named") {
+  Device& device = test_device();
+  for (const ModelInfo& info : model_catalog()) {
+    if (info.name == "resnet101" || info.name == "resnet152" || info.name == "resnet34") continue;  // as 50 and 18
+    CAPTURE(info.name);
+    const LoadedModel loaded = load_model(device, info.name, std::filesystem::path{}, 1);
+    CHECK(loaded.notes.front().find("untrained") != std::string::npos);
+    Tape tape(device);
+    const NodeId out =
+        loaded.model->forward(tape, tape.input(Tensor::from_host(device, {2, 32, 32, 3}, std::vector<float>(6144, 0.5f))));
+    CHECK(tape.value(out).shape() == Shape{2, info.classes});
+    CHECK(loaded.model->layer(tape, "layer2") == loaded.model->layer(tape, info.name.starts_with("cifar") ?
+        "layer2." + std::to_string((std::stoi(info.name.substr(12)) - 2) / 6 - 1) :
+        info.name == "resnet18" ? "layer2.1" : "layer2.3"));
+    CHECK(tape.value(loaded.model->layer(tape, loaded.model->cam_layer())).shape().size() == 4);
+    CHECK_THROWS_WITH_AS(loaded.model->layer(tape, "layer9"), doctest::Contains("layer 'layer9'"), UsageError);
+  }
+}
+
+TEST_CASE("a checkpoint tells its model, its head and whether it is folded") {
+  Device& device = test_device();
+  for (const bool folded : {false, true}) {
+    const auto checkpoint = checkpoint_of("cifar_resnet32", 7, folded);
+    const auto fits = fitting_models(checkpoint);
+    REQUIRE(fits.size() == 1);
+    CHECK(fits[0].model == "cifar_resnet32");
+    CHECK(fits[0].classes == 7);
+    CHECK(fits[0].folded == folded);
+    const LoadedModel loaded = load_model(device, "", checkpoint);
+    CHECK(loaded.model->info().name == "cifar_resnet32");
+    CHECK(loaded.model->info().classes == 7);
+    CHECK(loaded.model->info().labels.empty());
+  }
+}
+
+TEST_CASE("folding changes nothing but rounding") {
+  Device& device = test_device();
+  const auto run = [&](bool folded) {
+    const LoadedModel loaded = load_model(device, "", checkpoint_of("cifar_resnet20", 10, folded));
+    Tape tape(device);
+    std::vector<float> x(3072);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i));
+    return tape.value(loaded.model->forward(tape, tape.input(Tensor::from_host(device, {1, 32, 32, 3}, x)))).to_host();
+  };
+  CHECK(run(false) == run(true));  // both fold the same values, one of them earlier
+}
+
+TEST_CASE("strict: missing, unexpected and mis-shaped tensors are named") {
+  Device& device = test_device();
+  auto checkpoint = checkpoint_of("cifar_resnet20", 10);
+  checkpoint.tensors[0].name = "conv_one.weight";
+  for (auto& t : checkpoint.tensors) {
+    if (t.name == "layer1.0.bn1.bias") t = weights::HostTensor::from_f32(t.name, {17}, std::vector<float>(17));
+  }
+  CHECK_THROWS_WITH_AS(load_model(device, "cifar_resnet20", checkpoint), doctest::Contains("conv1.weight"), Error);
+  CHECK_THROWS_WITH_AS(load_model(device, "cifar_resnet20", checkpoint), doctest::Contains("conv_one.weight"), Error);
+  CHECK_THROWS_WITH_AS(load_model(device, "cifar_resnet20", checkpoint), doctest::Contains("layer1.0.bn1.bias"), Error);
+  CHECK_THROWS_WITH_AS(load_model(device, "", checkpoint), doctest::Contains("fit no model"), Error);
+  CHECK_THROWS_WITH_AS(load_model(device, "resnet19", checkpoint), doctest::Contains("resnet18"), UsageError);
+  auto nan = checkpoint_of("cifar_resnet20", 10);
+  std::vector<float> broken(10, 0.0f);
+  broken[3] = NAN;
+  nan.tensors.back() = weights::HostTensor::from_f32("linear.bias", {10}, broken);
+  CHECK_THROWS_WITH_AS(load_model(device, "", nan), doctest::Contains("linear.bias holds nan"), Error);
+}
