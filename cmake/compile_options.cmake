@@ -34,10 +34,10 @@ if(NOT RETRACE_RACECHECK)
   endif()
 elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(RETRACE_SIM_KERNEL_OPTIONS -O1 -g -fno-strict-aliasing -fno-math-errno -ffp-contract=fast
-    -fsanitize=thread "SHELL:--param tsan-instrument-func-entry-exit=0")
+    -fsanitize=thread --param=tsan-instrument-func-entry-exit=0)
 else()
   set(RETRACE_SIM_KERNEL_OPTIONS -O1 -g -fno-strict-aliasing -fno-math-errno -ffp-contract=fast
-    -fsanitize=thread "SHELL:-mllvm -tsan-instrument-func-entry-exit=0")
+    -fsanitize=thread -mllvm -tsan-instrument-func-entry-exit=0)
 endif()
 
 # retrace_simulate(FILES…): these files of the current folder hold kernels; compile them for the simulator.

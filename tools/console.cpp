@@ -12,7 +12,9 @@ namespace retrace::tools {
 namespace {
 
 // fmt::print throws where nothing can be written.
-void to_stderr(const std::string& text) noexcept { (void)std::fwrite(text.data(), 1, text.size(), stderr); }
+void to_stderr(const std::string& text) noexcept {
+  (void)std::fwrite(text.data(), 1, text.size(), stderr);
+}
 
 void say(const char* prefix, const std::string& line) noexcept {
   to_stderr(prefix);
@@ -22,7 +24,9 @@ void say(const char* prefix, const std::string& line) noexcept {
 
 }  // namespace
 
-void print_error(const std::string& line) noexcept { say("retrace: error: ", line); }
+void print_error(const std::string& line) noexcept {
+  say("retrace: error: ", line);
+}
 
 void Console::note(const std::string& line) {
   if (quiet_) return;
@@ -76,8 +80,8 @@ void Console::draw() {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
   const double rate = seconds > 0 ? double(done_) / seconds : 0;
   const std::string left = rate > 0 ? fmt::format("{:.0f} s left", double(total_ - done_) / rate) : "";
-  to_stderr(fmt::format("\r{} [{:#<{}}{:.<{}}] {}/{} {:.1f}/s {}\033[K", what_, "", filled, "", width - filled,
-                        done_, total_, rate, left));
+  to_stderr(fmt::format("\r{} [{:#<{}}{:.<{}}] {}/{} {:.1f}/s {}\033[K", what_, "", filled, "",
+                        width - filled, done_, total_, rate, left));
   std::fflush(stderr);
 }
 

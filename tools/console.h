@@ -7,15 +7,15 @@
 
 namespace retrace::tools {
 
-// Standard output cannot be written. Not a retrace::Error: those are one picture's trouble, after this one nobody
-// hears about the next picture.
+// Standard output cannot be written. Not a retrace::Error: those are one picture's trouble, after this one
+// nobody hears about the next picture.
 class OutputClosed : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// "retrace: error: …" on standard error: one line, control characters (of file names, say) replaced by '?'. Never
-// throws: nobody may be listening.
+// "retrace: error: …" on standard error: one line, control characters (of file names, say) replaced by '?'.
+// Never throws: nobody may be listening.
 void print_error(const std::string& line) noexcept;
 
 class Console {

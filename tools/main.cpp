@@ -3,9 +3,10 @@
 
 #include <cerrno>
 #include <exception>
-#include <iostream>
 #include <new>
 #include <sstream>
+#include <string>
+#include <system_error>
 
 #include "kernels/error.h"
 #include "tools/commands/commands.h"
@@ -26,21 +27,28 @@ void hold_standard_streams() {
 int main(int argc, char** argv) {
   hold_standard_streams();
   using namespace retrace;
-  CLI::App program{"Runs image classifiers on handwritten kernels and traces each decision back to the pixels."};
+  CLI::App program{
+      "Runs image classifiers on handwritten kernels and traces each decision back to the pixels."};
   program.name("retrace");
   program.set_version_flag("--version", RETRACE_VERSION);
   program.require_subcommand(1);
-  const std::vector<tools::Command> commands{
-      tools::add_devices(program),  tools::add_models(program),  tools::add_inspect(program),
-      tools::add_import(program),   tools::add_classify(program), tools::add_explain(program),
-      tools::add_activations(program)};
+  const std::vector<tools::Command> commands{tools::add_devices(program),    tools::add_models(program),
+                                             tools::add_inspect(program),    tools::add_import(program),
+                                             tools::add_classify(program),   tools::add_explain(program),
+                                             tools::add_activations(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() != 0) {
-      std::string command = "retrace";
+      std::string what = error.what(), command = "retrace";
       for (const CLI::App* sub : program.get_subcommands()) command += " " + sub->get_name();
-      tools::print_error(std::string(error.what()) + " (see " + command + " --help)");
+      if (program.get_subcommands().empty()) {
+        what =
+            argc > 1 ? "'" + std::string(argv[1]) + "': expected a command:" : "no command given: expected";
+        for (const tools::Command& c : commands)
+          what += (&c == &commands.front() ? " " : ", ") + c.app->get_name();
+      }
+      tools::print_error(what + " (see " + command + " --help)");
       return 2;
     }
     // Help and version are results like any other.
@@ -63,6 +71,13 @@ int main(int argc, char** argv) {
     return 2;
   } catch (const std::bad_alloc&) {
     tools::print_error("no memory left on the host");
+    return 1;
+  } catch (const std::system_error& error) {
+    // A thread that could not be started says only "Resource temporarily unavailable".
+    const bool exhausted = error.code() == std::errc::resource_unavailable_try_again;
+    tools::print_error(exhausted
+                           ? "no memory for another thread on the host, or too many of them (see --threads)"
+                           : error.what());
     return 1;
   } catch (const std::exception& error) {
     tools::print_error(error.what());

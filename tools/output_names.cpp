@@ -9,7 +9,8 @@ namespace {
 // Level 0: the stem; 1: the folder's name before it; 2: the extension too; beyond: with a number.
 std::string candidate(const std::filesystem::path& image, int level, int number) {
   if (level == 0) return image.stem().string();
-  const std::string folder = std::filesystem::absolute(image).lexically_normal().parent_path().filename().string();
+  const std::string folder =
+      std::filesystem::absolute(image).lexically_normal().parent_path().filename().string();
   std::string name = (folder.empty() ? "" : folder + "_") + image.stem().string();
   if (level >= 2) {
     const std::string extension = image.extension().string();

@@ -1,5 +1,5 @@
-// What output files are called: by the picture's stem; where pictures of different folders or formats share a stem,
-// by as much more of their path as tells them apart.
+// What output files are called: by the picture's stem; where pictures of different folders or formats share a
+// stem, by as much more of their path as tells them apart.
 #pragma once
 #include <filesystem>
 #include <map>

@@ -73,7 +73,8 @@ std::vector<std::string> read_labels(const fs::path& path, int classes) {
   }
   while (!labels.empty() && labels.back().empty()) labels.pop_back();
   if (int(labels.size()) != classes) {
-    throw Error(fmt::format("{}: {} labels, the model has {} classes", path.string(), labels.size(), classes));
+    throw Error(
+        fmt::format("{}: {} labels, the model has {} classes", path.string(), labels.size(), classes));
   }
   return labels;
 }
@@ -95,7 +96,8 @@ Session::Session(const CommonOptions& common, const ModelOptions& options, Conso
   LoadedModel loaded = load_model(*device_, options.model, options.weights, common.seed);
   model_ = std::move(loaded.model);
   for (const std::string& line : loaded.notes) console.note(line);
-  labels_ = options.labels.empty() ? model_->info().labels : read_labels(options.labels, model_->info().classes);
+  labels_ =
+      options.labels.empty() ? model_->info().labels : read_labels(options.labels, model_->info().classes);
 
   const ModelInput& input = model_->info().input;
   preprocessing_.resize_shorter = options.resize >= 0 ? options.resize : input.resize;
@@ -145,7 +147,8 @@ Session::Forward Session::forward(const std::vector<Picture>& prepared) {
   for (const Picture& picture : prepared) pixels.insert(pixels.end(), picture.rgb.begin(), picture.rgb.end());
   const Tensor bytes = Tensor::from_host(*device_, {n, h, w, 3}, pixels);
   Tensor x(*device_, {n, h, w, 3});
-  kernels::NormalizeU8 launch{.n = n, .h = h, .w = w, .c = 3, .pixels = bytes.data<std::uint8_t>(), .y = x.data()};
+  kernels::NormalizeU8 launch{
+      .n = n, .h = h, .w = w, .c = 3, .pixels = bytes.data<std::uint8_t>(), .y = x.data()};
   std::copy_n(preprocessing_.mean.begin(), 3, launch.mean);
   std::copy_n(preprocessing_.std.begin(), 3, launch.std);
   device_->kernels().normalize_u8(launch, device_->stream());
@@ -157,13 +160,16 @@ Session::Forward Session::forward(const std::vector<Picture>& prepared) {
   const Tensor& z = result.tape->value(result.logits);
   result.classes = std::size_t(z.dim(1));
   Tensor p(*device_, z.shape());
-  device_->kernels().softmax_fprop({int(z.dim(0)), int(z.dim(1)), false, z.data(), p.data()}, device_->stream());
+  device_->kernels().softmax_fprop({int(z.dim(0)), int(z.dim(1)), false, z.data(), p.data()},
+                                   device_->stream());
   result.scores = z.to_host();
   result.probabilities = p.to_host();
   for (const float score : result.scores) {
     if (!std::isfinite(score)) {
-      throw Error(fmt::format("the network's scores are not finite (one is {}): its weights or --mean and --std are "
-                              "out of proportion", score));
+      throw Error(
+          fmt::format("the network's scores are not finite (one is {}): its weights or --mean and --std are "
+                      "out of proportion",
+                      score));
     }
   }
   return result;
@@ -195,7 +201,8 @@ void Session::for_each_batch(const std::vector<fs::path>& images,
     if (items.empty()) return;
     std::optional<std::string> failure = attempt(items);
     if (failure && items.size() > 1) {
-      console_.note(fmt::format("{} pictures at once failed ({}); they are tried one by one", items.size(), *failure));
+      console_.note(
+          fmt::format("{} pictures at once failed ({}); they are tried one by one", items.size(), *failure));
       for (const Item& item : items) {
         failure = attempt({item});
         if (failure) console_.error(fmt::format("{}: {}", item.path.string(), *failure));

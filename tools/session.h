@@ -1,4 +1,5 @@
-// What every command that runs a network shares: device, model, labels, preprocessing, and batches of pictures.
+// What every command that runs a network shares: device, model, labels, preprocessing, and batches of
+// pictures.
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -34,7 +35,8 @@ class Session {
     std::unique_ptr<Tape> tape;
     NodeId input = no_node, logits = no_node;
     std::vector<float> scores, probabilities;  // [n, classes]
-    // The classes of image i, best first, at most `most` of them; the lower index first where scores are equal.
+    // The classes of image i, best first, at most `most` of them; the lower index first where scores are
+    // equal.
     std::vector<int> best(std::size_t i, std::size_t most) const;
     std::size_t classes = 0;
   };
@@ -44,14 +46,14 @@ class Session {
     std::filesystem::path path;
     Picture prepared;
   };
-  // A forward pass over one black picture: for what only a tape can tell (which layers there are), to be asked
-  // before anything is written.
+  // A forward pass over one black picture: for what only a tape can tell (which layers there are), to be
+  // asked before anything is written.
   Forward try_forward();
 
   // Reads and prepares the pictures, and calls `work` with batches of those that can be used; the others are
-  // reported and counted as errors. Where `work` throws an Error or runs out of memory, it is called again for each
-  // picture of the batch alone, so that one does not take the others along; what then fails is reported. So `work`
-  // prints nothing before all of it is done.
+  // reported and counted as errors. Where `work` throws an Error or runs out of memory, it is called again
+  // for each picture of the batch alone, so that one does not take the others along; what then fails is
+  // reported. So `work` prints nothing before all of it is done.
   void for_each_batch(const std::vector<std::filesystem::path>& images,
                       const std::function<void(const std::vector<Item>&)>& work);
 
@@ -64,14 +66,17 @@ class Session {
   image::Preprocessing preprocessing_;
 };
 
-// The pictures that the arguments mean. A folder that cannot be read or has none is reported and counted as an error.
-std::vector<std::filesystem::path> find_images(const std::vector<std::filesystem::path>& arguments, Console& console);
+// The pictures that the arguments mean. A folder that cannot be read or has none is reported and counted as
+// an error.
+std::vector<std::filesystem::path> find_images(const std::vector<std::filesystem::path>& arguments,
+                                               Console& console);
 
-// One line per class. Throws Error naming the file if it cannot be read, is not text, or does not have `classes`
-// lines.
+// One line per class. Throws Error naming the file if it cannot be read, is not text, or does not have
+// `classes` lines.
 std::vector<std::string> read_labels(const std::filesystem::path& path, int classes);
 
-// Creates the folder if it is not there. UsageError for an empty name, Error naming it if that fails or it is something else.
+// Creates the folder if it is not there. UsageError for an empty name, Error naming it if that fails or it is
+// something else.
 void make_folder(const std::filesystem::path& path);
 
 }  // namespace retrace::tools

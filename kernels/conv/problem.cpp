@@ -51,11 +51,13 @@ const char* conv_variant_name(ConvVariant variant) {
 // A tile is at least 16 channels wide and reduces over 8 at a time, so groups that thin are better off direct.
 ConvVariant select_fprop(const Conv2dShape& shape) {
   const int reduction = shape.c / shape.groups * shape.s, columns = shape.k / shape.groups;
-  return columns < 4 || reduction < 4 ? ConvVariant::direct : ConvVariant::tiled;
+  return columns < 4 || reduction < 4 || shape.groups > 65535 ? ConvVariant::direct : ConvVariant::tiled;
 }
 ConvVariant select_dgrad(const Conv2dShape& shape) {
   const int reduction = shape.k / shape.groups, columns = shape.c / shape.groups;
-  return columns < 2 || reduction < 4 ? ConvVariant::direct : ConvVariant::tiled;
+  // tiled launches one layer of blocks per group and stride parity; a grid has at most 65535.
+  const bool too_many_layers = 1LL * shape.groups * shape.stride_h * shape.stride_w > 65535;
+  return columns < 2 || reduction < 4 || too_many_layers ? ConvVariant::direct : ConvVariant::tiled;
 }
 
 }  // namespace retrace::kernels

@@ -124,6 +124,8 @@ TEST_CASE("ldmatrix hands out the elements that the PTX tables name") {
 
 __global__ void loads_askew(std::uint32_t* out) {
   SHARED(std::uint16_t, tile, 512);
+  for (int i = int(threadIdx.x); i < 512; i += 32) tile[i] = 0;
+  __syncwarp();
   std::uint32_t r[4];
   ldmatrix_x4(r, &tile[threadIdx.x * 4]);
   out[threadIdx.x] = r[0];

@@ -43,8 +43,10 @@ Statistics statistics_of(std::span<const float> values, std::size_t channels) {
     sum += v;
     s.min = std::min(s.min, v);
     s.max = std::max(s.max, v);
-    if (v == 0) ++zeros;
-    else alive[i % channels] = true;
+    if (v == 0)
+      ++zeros;
+    else
+      alive[i % channels] = true;
   }
   const double count = double(values.size());
   s.mean = sum / count;
@@ -56,8 +58,9 @@ Statistics statistics_of(std::span<const float> values, std::size_t channels) {
 }
 
 std::string table(const fs::path& image, const Json& layers) {
-  std::string text = fmt::format("{}\n  {:<22} {:<16} {:>10} {:>10} {:>10} {:>10} {:>7} {:>6}\n", image.string(), "layer",
-                                 "shape", "mean", "std", "min", "max", "zeros", "dead");
+  std::string text =
+      fmt::format("{}\n  {:<22} {:<16} {:>10} {:>10} {:>10} {:>10} {:>7} {:>6}\n", image.string(), "layer",
+                  "shape", "mean", "std", "min", "max", "zeros", "dead");
   for (const Json& l : layers) {
     text += fmt::format("  {:<22} {:<16} {:>10.4g} {:>10.4g} {:>10.4g} {:>10.4g} {:>5.1f} % {:>6}\n",
                         l["name"].get<std::string>(), l["shape"].dump(), l["mean"].get<double>(),
@@ -72,8 +75,10 @@ std::string table(const fs::path& image, const Json& layers) {
 std::vector<bool> chosen_layers(const Model& model, const Tape& tape, const std::vector<std::string>& names) {
   std::vector<bool> chosen(std::size_t(tape.size()));
   for (const std::string& name : names) {
-    if (name == "all") chosen.assign(chosen.size(), true);
-    else chosen[std::size_t(model.layer(tape, name))] = true;
+    if (name == "all")
+      chosen.assign(chosen.size(), true);
+    else
+      chosen[std::size_t(model.layer(tape, name))] = true;
   }
   return chosen;
 }
@@ -103,8 +108,14 @@ int run(const Options& o) {
       for (std::size_t i = 0; i < items.size(); ++i) {
         const std::span<const float> mine(host.data() + i * size, size);
         const Statistics s = statistics_of(mine, channels);
-        Json layer{{"name", tape.node(id).name}, {"op", op_name(tape.node(id).op)}, {"shape", each},
-                   {"mean", s.mean}, {"std", s.std}, {"min", s.min}, {"max", s.max}, {"zeros", s.zeros},
+        Json layer{{"name", tape.node(id).name},
+                   {"op", op_name(tape.node(id).op)},
+                   {"shape", each},
+                   {"mean", s.mean},
+                   {"std", s.std},
+                   {"min", s.min},
+                   {"max", s.max},
+                   {"zeros", s.zeros},
                    {"dead_channels", s.dead}};
         if (chosen[std::size_t(id)]) {
           // A vector is drawn as channels of one pixel.
@@ -138,8 +149,8 @@ int run(const Options& o) {
 }  // namespace
 
 Command add_activations(CLI::App& program) {
-  CLI::App* const app =
-      program.add_subcommand("activations", "Statistics of every layer's output, and its feature maps as pictures");
+  CLI::App* const app = program.add_subcommand(
+      "activations", "Statistics of every layer's output, and its feature maps as pictures");
   auto o = std::make_shared<Options>();
   app->add_option("image", o->images, "Pictures, or folders of pictures")->required();
   app->add_option("--layer", o->layers, "Layers to draw, separated by commas, or all")

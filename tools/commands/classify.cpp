@@ -29,16 +29,19 @@ int run(const Options& o) {
     std::string text;
     for (std::size_t i = 0; i < items.size(); ++i) {
       const auto best = pass.best(i, std::size_t(o.top));
-      nlohmann::ordered_json line{{"image", items[i].path.string()}, {"top", nlohmann::ordered_json::array()}};
+      nlohmann::ordered_json line{{"image", items[i].path.string()},
+                                  {"top", nlohmann::ordered_json::array()}};
       if (!o.json) text += items[i].path.string() + "\n";
       for (const int k : best) {
         const std::size_t at = i * pass.classes + std::size_t(k);
         if (o.json) {
-          line["top"].push_back({{"index", k}, {"label", session.label(k)}, {"probability", pass.probabilities[at]},
+          line["top"].push_back({{"index", k},
+                                 {"label", session.label(k)},
+                                 {"probability", pass.probabilities[at]},
                                  {"logit", pass.scores[at]}});
         } else {
-          text += fmt::format("  {:5.1f} %  {} ({})  logit {:.3f}\n", 100 * pass.probabilities[at], session.label(k), k,
-                              pass.scores[at]);
+          text += fmt::format("  {:5.1f} %  {} ({})  logit {:.3f}\n", 100 * pass.probabilities[at],
+                              session.label(k), k, pass.scores[at]);
         }
       }
       if (o.json) text += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

@@ -47,14 +47,22 @@ std::size_t best_wanted(const std::string& target) {
 
 Json ledger_json(const Ledger& ledger, std::size_t image) {
   const LedgerTotals t = ledger.totals(image);
-  Json json{{"start", t.start}, {"arrived", t.arrived}, {"absorbed_bias", t.absorbed_bias},
-            {"absorbed_epsilon", t.absorbed_epsilon}, {"dropped", t.dropped}, {"unexplained", t.unexplained}};
+  Json json{{"start", t.start},
+            {"arrived", t.arrived},
+            {"absorbed_bias", t.absorbed_bias},
+            {"absorbed_epsilon", t.absorbed_epsilon},
+            {"dropped", t.dropped},
+            {"unexplained", t.unexplained}};
   json["layers"] = Json::array();
   for (const LedgerRow& row : ledger.rows) {
     const LedgerEntry& e = row.images[image];
-    json["layers"].push_back({{"layer", row.layer}, {"rule", row.rule}, {"entering", e.entering},
-                              {"leaving", e.leaving}, {"absorbed_bias", e.absorbed_bias},
-                              {"absorbed_epsilon", e.absorbed_epsilon}, {"dropped", e.dropped}});
+    json["layers"].push_back({{"layer", row.layer},
+                              {"rule", row.rule},
+                              {"entering", e.entering},
+                              {"leaving", e.leaving},
+                              {"absorbed_bias", e.absorbed_bias},
+                              {"absorbed_epsilon", e.absorbed_epsilon},
+                              {"dropped", e.dropped}});
   }
   return json;
 }
@@ -91,8 +99,13 @@ class Explainer {
  public:
   Explainer(const Options& options, Session& session, Console& console, std::vector<Method> methods,
             OutputNames names)
-      : o_(options), session_(session), console_(console), methods_(std::move(methods)), names_(std::move(names)),
-        best_(best_wanted(options.target)), fixed_(best_ ? -1 : session.class_of(options.target)) {
+      : o_(options),
+        session_(session),
+        console_(console),
+        methods_(std::move(methods)),
+        names_(std::move(names)),
+        best_(best_wanted(options.target)),
+        fixed_(best_ ? -1 : session.class_of(options.target)) {
     for (const std::string& kind : o_.save) (kind == "png" ? png_ : npy_) = true;
   }
 
@@ -110,8 +123,11 @@ class Explainer {
       for (std::size_t i = 0; i < items.size(); ++i) {
         const std::size_t at = i * pass.classes + std::size_t(targets[i]);
         lines[i].push_back({{"image", items[i].path.string()},
-                            {"target", {{"index", targets[i]}, {"label", session_.label(targets[i])},
-                                        {"probability", pass.probabilities[at]}, {"logit", pass.scores[at]}}},
+                            {"target",
+                             {{"index", targets[i]},
+                              {"label", session_.label(targets[i])},
+                              {"probability", pass.probabilities[at]},
+                              {"logit", pass.scores[at]}}},
                             {"maps", Json::array()}});
       }
       for (const Method& method : methods_) {
@@ -134,8 +150,7 @@ class Explainer {
  private:
   Json save(const Session::Item& item, const Method& method, const Attribution& a, std::size_t i, int target,
             std::size_t batch) {
-    const std::string stem =
-        fmt::format("{}.{}.{}", names_.stem_of(item.path), method.file_name(), target);
+    const std::string stem = fmt::format("{}.{}.{}", names_.stem_of(item.path), method.file_name(), target);
     Json map{{"method", method.text}};
     const std::size_t each = a.values.size() / batch;
     const std::span<const float> values(a.values.data() + i * each, each);
@@ -144,9 +159,9 @@ class Explainer {
     if (png_) {
       const render::RenderedMap drawn = draw(a, i, item.prepared);
       const fs::path path = o_.out / (stem + ".png");
-      const render::Panel panels[] = {{item.prepared, item.path.filename().string()},
-                                      render::panel_of(drawn, fmt::format("{}: {} ({})", method.text,
-                                                                          session_.label(target), target))};
+      const render::Panel panels[] = {
+          {item.prepared, item.path.filename().string()},
+          render::panel_of(drawn, fmt::format("{}: {} ({})", method.text, session_.label(target), target))};
       render::write_png(path, render::side_by_side(panels));
       map["png"] = path.string();
       map["clip"] = drawn.clip;
@@ -171,22 +186,24 @@ class Explainer {
     std::string text;
     const Json& target = line["target"];
     text += fmt::format("{}: {} ({}), {:.1f} %, logit {:.3f}\n", line["image"].get<std::string>(),
-               target["label"].get<std::string>(), target["index"].get<int>(),
-               100 * target["probability"].get<double>(), target["logit"].get<double>());
+                        target["label"].get<std::string>(), target["index"].get<int>(),
+                        100 * target["probability"].get<double>(), target["logit"].get<double>());
     for (const Json& map : line["maps"]) {
-      text += fmt::format("  {:<16} sum {:.4f} of {:.4f}  {:.1f} ms{}\n", map["method"].get<std::string>(),
-                 map["sum"].get<double>(), map["start"].get<double>(), map["milliseconds"].get<double>(),
-                 map.value("all_zero", false) ? "  (all zero)"
-                 : map.contains("clip")
-                     ? fmt::format("  colours end at {:.3g} (percentile {:g})", map["clip"].get<double>(),
-                                   map["clip_percentile"].get<double>())
-                     : "");
+      text +=
+          fmt::format("  {:<16} sum {:.4f} of {:.4f}  {:.1f} ms{}\n", map["method"].get<std::string>(),
+                      map["sum"].get<double>(), map["start"].get<double>(), map["milliseconds"].get<double>(),
+                      map.value("all_zero", false) ? "  (all zero)"
+                      : map.contains("clip")
+                          ? fmt::format("  colours end at {:.3g} (percentile {:g})",
+                                        map["clip"].get<double>(), map["clip_percentile"].get<double>())
+                          : "");
       if (map.contains("ledger")) {
         const Json& l = map["ledger"];
-        text += fmt::format("    ledger: arrived {:.4f}, kept by biases {:.4f}, by epsilon {:.2g}, dropped {:.2g}, "
-                   "unexplained {:.1e}\n",
-                   l["arrived"].get<double>(), l["absorbed_bias"].get<double>(), l["absorbed_epsilon"].get<double>(),
-                   l["dropped"].get<double>(), l["unexplained"].get<double>());
+        text += fmt::format(
+            "    ledger: arrived {:.4f}, kept by biases {:.4f}, by epsilon {:.2g}, dropped {:.2g}, "
+            "unexplained {:.1e}\n",
+            l["arrived"].get<double>(), l["absorbed_bias"].get<double>(), l["absorbed_epsilon"].get<double>(),
+            l["dropped"].get<double>(), l["unexplained"].get<double>());
       }
       for (const char* kind : {"png", "npy"}) {
         if (map.contains(kind)) text += fmt::format("    {}\n", map[kind].get<std::string>());
@@ -224,12 +241,14 @@ Command add_explain(CLI::App& program) {
   CLI::App* const app = program.add_subcommand("explain", "Show which pixels decided");
   auto o = std::make_shared<Options>();
   app->add_option("image", o->images, "Pictures, or folders of pictures")->required();
-  app->add_option("--method", o->methods,
-                  "input-gradient, grad-cam, lrp; several separated by ';' or repeated; options after a colon, "
-                  "e.g. lrp:epsilon-plus-flat,bias=absorb")
+  app->add_option(
+         "--method", o->methods,
+         "input-gradient, grad-cam, lrp; several separated by ';' or repeated; options after a colon, "
+         "e.g. lrp:epsilon-plus-flat,bias=absorb")
       ->allow_extra_args(false)  // what follows is a picture
       ->capture_default_str();
-  app->add_option("--target", o->target, "Class to explain: top1, top:K, an index or a label")->capture_default_str();
+  app->add_option("--target", o->target, "Class to explain: top1, top:K, an index or a label")
+      ->capture_default_str();
   app->add_option("--out", o->out, "Folder the maps are written to")->required();
   app->add_option("--save", o->save, "png, npy or both")
       ->delimiter(',')

@@ -49,8 +49,9 @@ int run(const Options& o) {
   Console console(o.quiet);
   for (const std::string& note : checkpoint.notes) console.note(note);
   if (!o.quiet) {
-    console.result(fmt::format("{}: {} with {} classes, {} tensors as {}{}\n", o.out.string(), o.model, fit.classes,
-                               tensors.size(), o.dtype, fit.folded ? ", batch norm folded" : ""));
+    console.result(fmt::format("{}: {} with {} classes, {} tensors as {}{}\n", o.out.string(), o.model,
+                               fit.classes, tensors.size(), o.dtype,
+                               fit.folded ? ", batch norm folded" : ""));
   }
   return 0;
 }

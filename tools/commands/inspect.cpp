@@ -15,7 +15,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json describe(const weights::HostTensor& t) {
-  Json json{{"name", t.name}, {"dtype", weights::dtype_name(t.dtype)}, {"shape", t.shape}, {"bytes", t.byte_size()}};
+  Json json{{"name", t.name},
+            {"dtype", weights::dtype_name(t.dtype)},
+            {"shape", t.shape},
+            {"bytes", t.byte_size()}};
   const std::vector<float> values = t.to_f32();
   double sum = 0, least = 0, most = 0;
   std::size_t nans = 0, infinities = 0, finite = 0;
@@ -49,8 +52,8 @@ Json describe(const weights::HostTensor& t) {
 
 int run(const std::filesystem::path& path, bool as_json) {
   const weights::Checkpoint checkpoint = weights::read_checkpoint(path);
-  Json json{{"file", path.string()}, {"format", checkpoint.format}, {"metadata", checkpoint.metadata},
-            {"notes", checkpoint.notes}, {"models", Json::array()}, {"tensors", Json::array()}};
+  Json json{{"file", path.string()},     {"format", checkpoint.format}, {"metadata", checkpoint.metadata},
+            {"notes", checkpoint.notes}, {"models", Json::array()},     {"tensors", Json::array()}};
   for (const CheckpointFit& fit : fitting_models(checkpoint)) {
     json["models"].push_back({{"name", fit.model}, {"classes", fit.classes}, {"folded", fit.folded}});
   }
@@ -65,16 +68,17 @@ int run(const std::filesystem::path& path, bool as_json) {
   for (const auto& [key, value] : checkpoint.metadata) text += fmt::format("  {} = {}\n", key, value);
   if (json["models"].empty()) text += fmt::format("  fits no known model\n");
   for (const Json& m : json["models"]) {
-    text += fmt::format("  fits {} with {} classes{}\n", m["name"].get<std::string>(), m["classes"].get<int>(),
-               m["folded"].get<bool>() ? ", batch norm folded" : "");
+    text += fmt::format("  fits {} with {} classes{}\n", m["name"].get<std::string>(),
+                        m["classes"].get<int>(), m["folded"].get<bool>() ? ", batch norm folded" : "");
   }
-  text += fmt::format("  {:<44} {:<5} {:<18} {:>11} {:>11} {:>11} {:>11}\n", "tensor", "dtype", "shape", "min", "max", "mean",
-             "std");
+  text += fmt::format("  {:<44} {:<5} {:<18} {:>11} {:>11} {:>11} {:>11}\n", "tensor", "dtype", "shape",
+                      "min", "max", "mean", "std");
   for (const Json& t : json["tensors"]) {
-    text += fmt::format("  {:<44} {:<5} {:<18}", t["name"].get<std::string>(), t["dtype"].get<std::string>(), t["shape"].dump());
+    text += fmt::format("  {:<44} {:<5} {:<18}", t["name"].get<std::string>(), t["dtype"].get<std::string>(),
+                        t["shape"].dump());
     if (t.contains("min")) {
-      text += fmt::format(" {:>11.4g} {:>11.4g} {:>11.4g} {:>11.4g}", t["min"].get<double>(), t["max"].get<double>(),
-                 t["mean"].get<double>(), t["std"].get<double>());
+      text += fmt::format(" {:>11.4g} {:>11.4g} {:>11.4g} {:>11.4g}", t["min"].get<double>(),
+                          t["max"].get<double>(), t["mean"].get<double>(), t["std"].get<double>());
     }
     if (t["nan"].get<std::size_t>() || t["inf"].get<std::size_t>()) {
       text += fmt::format("  {} NaN, {} Inf", t["nan"].get<std::size_t>(), t["inf"].get<std::size_t>());

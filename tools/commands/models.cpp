@@ -7,7 +7,8 @@
 namespace retrace::tools {
 
 Command add_models(CLI::App& program) {
-  CLI::App* const app = program.add_subcommand("models", "List the architectures that weights can be loaded into");
+  CLI::App* const app =
+      program.add_subcommand("models", "List the architectures that weights can be loaded into");
   return {app, [] {
             Console console;
             for (const ModelInfo& m : model_catalog()) {
@@ -18,8 +19,8 @@ Command add_models(CLI::App& program) {
                 for (const auto d : spec.shape) count *= d;
                 parameters += count;
               }
-              console.result(
-                  fmt::format("{:<16} {:>6.2f} M parameters  {}\n", m.name, double(parameters) / 1e6, m.description));
+              console.result(fmt::format("{:<16} {:>6.2f} M parameters  {}\n", m.name,
+                                         double(parameters) / 1e6, m.description));
             }
             return 0;
           }};

@@ -212,7 +212,6 @@ void BlockExecutor::collective(WarpFunction together, unsigned mask, void* opera
     wait(State::at_collective, at);
     return;
   }
-  // The last to come works for all, and goes on at once.
   void* operands[32] = {};
   unsigned others[32], count = 0;
   const bool reverse = launch_->options.order == ThreadOrder::reverse;
@@ -220,14 +219,18 @@ void BlockExecutor::collective(WarpFunction together, unsigned mask, void* opera
     const unsigned l = reverse ? 31 - i : i;
     if (!(mask >> l & 1)) continue;
     const Thread& peer = threads_[first + l];
-    operands[l] = peer.operand;
-    if (l == lane) continue;
-    if (peer.together != together || peer.mask != mask || !same_place(peer.at, at)) {
+    if (peer.mask != mask) {  // it has another meeting first
+      wait(State::at_collective, at);
+      return;
+    }
+    if (peer.together != together || !same_place(peer.at, at)) {
       fault_ = other_collective_message(self, first + l);
       give_up();
     }
-    others[count++] = first + l;
+    operands[l] = peer.operand;
+    if (l != lane) others[count++] = first + l;
   }
+  // The last to come works for all, and goes on at once.
   arrived &= ~mask;
   if (sim_racecheck) shadow_.warp_sync(first, mask);
   if (together) together(operands, mask);

@@ -21,6 +21,16 @@ std::string triple(const uint3& v) {
   return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
 }
 
+namespace {
+
+std::string hexadecimal(unsigned mask) {
+  char text[16];
+  std::snprintf(text, sizeof text, "0x%08x", mask);
+  return text;
+}
+
+}  // namespace
+
 std::string BlockExecutor::thread_name(unsigned thread) const { return "thread " + triple(index_[thread]); }
 
 std::string BlockExecutor::describe(unsigned thread, const std::string& place, const std::string& what) const {
@@ -43,7 +53,8 @@ std::string BlockExecutor::whereabouts(unsigned thread) const {
   switch (t.state) {
     case State::done: return "has exited";
     case State::at_barrier: return "waits at the barrier at " + CallSite(t.at).place();
-    case State::at_collective: return "waits in the warp collective at " + CallSite(t.at).place();
+    case State::at_collective:
+      return "waits in the warp collective of mask " + hexadecimal(t.mask) + " at " + CallSite(t.at).place();
     case State::fresh:
     case State::running: break;
   }
@@ -54,11 +65,13 @@ std::string BlockExecutor::whereabouts(unsigned thread) const {
 std::string BlockExecutor::stuck_message() const {
   for (unsigned t : order_) {
     if (threads_[t].state != State::at_collective) continue;
-    const unsigned mask = threads_[t].mask, absent = mask & ~arrived_[t / 32];
+    const unsigned mask = threads_[t].mask;
     std::string lanes;
     for (unsigned lane = 0; lane < 32; ++lane) {
-      if (!(absent >> lane & 1)) continue;
       const unsigned other = t / 32 * 32 + lane;
+      const bool waits_for_us = other < size_ && threads_[other].state == State::at_collective &&
+                                threads_[other].mask == mask;
+      if (!(mask >> lane & 1) || waits_for_us) continue;
       if (!lanes.empty()) lanes += "; ";
       lanes += "lane ";
       lanes += std::to_string(lane);
@@ -76,7 +89,7 @@ std::string BlockExecutor::stuck_message() const {
       }
     }
     return describe(t, CallSite(threads_[t].at).place(),
-                    "waits in a warp collective for lanes its mask names that are elsewhere: " + lanes);
+                    "waits in a warp collective of mask " + hexadecimal(mask) + " for lanes that are elsewhere: " + lanes);
   }
   unsigned waits = 0, missing = 0;
   bool found = false;
@@ -106,11 +119,9 @@ std::string BlockExecutor::other_barrier_message(const std::source_location& at)
 
 std::string BlockExecutor::other_collective_message(unsigned thread, unsigned other) const {
   const Thread &self = threads_[thread], &peer = threads_[other];
-  char masks[64];
-  std::snprintf(masks, sizeof masks, "mask 0x%08x here, 0x%08x there", self.mask, peer.mask);
   return describe(thread, CallSite(self.at).place(),
                   "comes to another warp collective than lane " + std::to_string(other % 32) + " (" +
-                      thread_name(other) + "), which waits at " + CallSite(peer.at).place() + "; " + masks);
+                      thread_name(other) + "), which waits at " + CallSite(peer.at).place());
 }
 
 }  // namespace retrace::simt

@@ -1,0 +1,90 @@
+// Prints how long a network and its explanations take on a device, and the most memory that was held.
+//   bench_explain [--device sim] [--model resnet18] [--batch 1] [--size 224] [--runs 5]
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+
+#include "attribution/attribute.h"
+#include "engine/models/load.h"
+
+using namespace retrace;
+
+namespace {
+
+struct Times {
+  double median = 0, low = 0, high = 0;  // milliseconds; 5th and 95th percentile
+};
+
+Times measure(Device& device, int runs, const std::function<void()>& work) {
+  work();  // packs weights, fills the memory pool
+  device.synchronize();
+  std::vector<double> all;
+  for (int i = 0; i < runs; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    device.synchronize();
+    all.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+  }
+  std::sort(all.begin(), all.end());
+  const auto at = [&](double p) { return all[std::size_t(p * double(all.size() - 1) + 0.5)]; };
+  return {at(0.5), at(0.05), at(0.95)};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  std::string device_name = "sim", model_name = "resnet18";
+  int batch = 1, size = 224, runs = 5;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string key = argv[i], value = argv[i + 1];
+    if (key == "--device") device_name = value;
+    else if (key == "--model") model_name = value;
+    else if (key == "--batch") batch = std::stoi(value);
+    else if (key == "--size") size = std::stoi(value);
+    else if (key == "--runs") runs = std::stoi(value);
+    else throw UsageError("option " + key + ": expected --device, --model, --batch, --size or --runs");
+  }
+  const auto device = Device::open(device_name);
+  const LoadedModel loaded = load_model(*device, model_name, std::filesystem::path{}, 1);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> pixels(std::size_t(batch) * std::size_t(size) * std::size_t(size) * 3);
+  for (float& p : pixels) p = normal(random);
+  const Tensor x = Tensor::from_host(*device, {batch, size, size, 3}, pixels);
+
+  fmt::print("{} on {} ({}), batch {}, {} x {}, fp32, median of {} [5 %, 95 %]\n", model_name, device->info().id,
+             device->info().name, batch, size, size, runs);
+  device->reset_peak();
+  const auto print = [&](const char* what, const Times& t) {
+    fmt::print("  {:<28} {:9.2f} ms [{:.2f}, {:.2f}]   {:.1f} pictures/s\n", what, t.median, t.low, t.high,
+               1000 * batch / t.median);
+  };
+  print("forward", measure(*device, runs, [&] {
+          Tape tape(*device);
+          loaded.model->forward(tape, tape.input(x));
+        }));
+  Tape tape(*device);
+  const NodeId logits = loaded.model->forward(tape, tape.input(x));
+  const std::vector<int> targets(std::size_t(batch), 0);
+  for (const char* text : {"input-gradient", "grad-cam", "lrp", "lrp:epsilon-plus-flat,bias=ignore"}) {
+    const Method method = parse_method(text);
+    print(text, measure(*device, runs, [&] { attribute(*loaded.model, tape, logits, targets, method); }));
+  }
+  print("forward + three explanations", measure(*device, runs, [&] {
+          Tape fresh(*device);
+          const NodeId out = loaded.model->forward(fresh, fresh.input(x));
+          for (const char* text : {"input-gradient", "grad-cam", "lrp"}) {
+            attribute(*loaded.model, fresh, out, targets, parse_method(text));
+          }
+        }));
+  fmt::print("  peak device memory           {:9.1f} MB\n", double(device->memory().peak) / 1e6);
+  return 0;
+} catch (const std::exception& error) {
+  fmt::print(stderr, "bench_explain: {}\n", error.what());
+  return 1;
+}
