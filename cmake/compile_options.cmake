@@ -24,9 +24,12 @@ endif()
 # What the simulated kernels are compiled with beside that. They reinterpret float arrays as vectors, as CUDA
 # code does, and their speed is the simulator's; the two passes left out make register tiles slower (they hoist
 # more loads than there are registers), and a thread's own loops are too short to be worth vectors.
+# Sanitized kernels are for finding faults: quick to compile, every line in its place.
 # A watched kernel (RETRACE_RACECHECK) calls the simulator at each load and store: ThreadSanitizer's
 # instrumentation without its library, and few enough optimisations that every access is still on its own line.
-if(NOT RETRACE_RACECHECK)
+if(RETRACE_SANITIZE AND NOT RETRACE_RACECHECK)
+  set(RETRACE_SIM_KERNEL_OPTIONS -O1 -g -fno-strict-aliasing -fno-math-errno -ffp-contract=fast)
+elseif(NOT RETRACE_RACECHECK)
   set(RETRACE_SIM_KERNEL_OPTIONS -O3 -fno-strict-aliasing -fno-math-errno -fno-trapping-math -ffp-contract=fast
     -fno-semantic-interposition)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "engine/device_backends.h"
+#include "kernels/simt/device_memory.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(RETRACE_RACECHECK)
 #define RETRACE_KEEPS_FREED 0
@@ -22,7 +23,7 @@ class SimDevice final : public Device {
   SimDevice() : Device(describe_sim(), kernels::sim_table()) {}
   ~SimDevice() override {
     for (auto& [bytes, blocks] : free_) {
-      for (void* block : blocks) std::free(block);
+      for (void* block : blocks) simt::device_free(block);
     }
   }
 
@@ -45,9 +46,9 @@ class SimDevice final : public Device {
       kept_bytes_ -= bytes;
       return block;
     }
-    void* block = nullptr;
-    if (bytes > std::size_t(1) << 46 || posix_memalign(&block, 256, bytes) != 0) return nullptr;
-    if (!RETRACE_KEEPS_FREED) std::memset(block, 0xff, bytes);  // NaN: reading what nobody wrote shows
+    if (bytes > std::size_t(1) << 46) return nullptr;
+    void* const block = simt::device_allocate(bytes);
+    if (block && !RETRACE_KEEPS_FREED) std::memset(block, 0xff, bytes);  // NaN: reading what nobody wrote shows
     return block;
   }
   void do_release(void* memory, std::size_t bytes) noexcept override {
@@ -59,7 +60,7 @@ class SimDevice final : public Device {
       } catch (const std::bad_alloc&) {
       }
     }
-    std::free(memory);
+    simt::device_free(memory);
   }
 
  private:

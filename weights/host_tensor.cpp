@@ -128,7 +128,7 @@ HostTensor convert(const HostTensor& tensor, DType type) {
   const auto check = [&](double from, float to) {
     if (std::isinf(to) && std::isfinite(from)) {
       throw Error(
-          fmt::format("tensor {}: value {} does not fit {}", quote(tensor.name), from, dtype_name(type)));
+          fmt::format("tensor {}: value {:g} does not fit {}", quote(tensor.name), from, dtype_name(type)));
     }
   };
   const auto store = [&](std::size_t i, double from, float value) {

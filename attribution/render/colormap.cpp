@@ -133,8 +133,4 @@ Rgb sequential(float t) {
   return table[std::size_t(std::lround(std::clamp(t, 0.0f, 1.0f) * (entries - 1)))];
 }
 
-Rgb ink_on(Rgb background) {
-  return to_oklab(background).l > 0.6f ? Rgb{0, 0, 0} : Rgb{255, 255, 255};
-}
-
 }  // namespace retrace::render

@@ -20,7 +20,4 @@ Rgb diverging(float t);
 // look even.
 Rgb sequential(float t);
 
-// Black or white, whichever reads better on `background`.
-Rgb ink_on(Rgb background);
-
 }  // namespace retrace::render

@@ -216,10 +216,10 @@ TEST_CASE("a damaged PNG is refused by its checksum") {
 TEST_CASE("a Huffman table of more than 256 codes is refused") {
   // The segment is as long as its counts say: 17 bytes, and 150 codes each of 15 and 16 bits.
   const TemporaryFolder folder;
-  Bytes file{0xFF, 0xD8, 0xFF, 0xC4, 0x01, 0x3F, 0x00};
-  file.resize(file.size() + 14);
-  file.push_back(150), file.push_back(150);
-  file.resize(file.size() + 300);
+  const Bytes start{0xFF, 0xD8, 0xFF, 0xC4, 0x01, 0x3F};
+  Bytes file(start.size() + 17 + 300, 0);
+  std::copy(start.begin(), start.end(), file.begin());
+  file[start.size() + 15] = file[start.size() + 16] = 150;
   CHECK(contains(refusal(folder.put("a.jpg", file)), "Huffman table of 300 codes"));
   // With fewer bytes than codes.
   file[5] = 0x3E;
