@@ -21,11 +21,7 @@ namespace {
 class SimDevice final : public Device {
  public:
   SimDevice() : Device(describe_sim(), kernels::sim_table()) {}
-  ~SimDevice() override {
-    for (auto& [bytes, blocks] : free_) {
-      for (void* block : blocks) simt::device_free(block);
-    }
-  }
+  ~SimDevice() override { drop_kept(); }
 
   void upload(void* device, const void* host, std::size_t bytes) override { move(device, host, bytes); }
   void download(void* host, const void* device, std::size_t bytes) override { move(host, device, bytes); }
@@ -47,7 +43,12 @@ class SimDevice final : public Device {
       return block;
     }
     if (bytes > std::size_t(1) << 46) return nullptr;
-    void* const block = simt::device_allocate(bytes);
+    void* block = simt::device_allocate(bytes);
+    if (!block && kept_bytes_) {
+      // What is kept may be all that is missing.
+      drop_kept();
+      block = simt::device_allocate(bytes);
+    }
     if (block && !RETRACE_KEEPS_FREED) std::memset(block, 0xff, bytes);  // NaN: reading what nobody wrote shows
     return block;
   }
@@ -64,6 +65,13 @@ class SimDevice final : public Device {
   }
 
  private:
+  void drop_kept() noexcept {
+    for (auto& [bytes, blocks] : free_) {
+      for (void* block : blocks) simt::device_free(block);
+    }
+    free_.clear();
+    kept_bytes_ = 0;
+  }
   static void move(void* to, const void* from, std::size_t bytes) {
     if (bytes) std::memmove(to, from, bytes);
   }

@@ -39,8 +39,8 @@ constexpr std::size_t max_fibers = 1024;  // a block's most threads
 constexpr int max_guards = 16384;
 std::atomic<int> guards = 0;
 
-// Stacks that begin at the same offset of their pages would fight for the same few sets of the caches; so the
-// i-th begins a few lines lower.
+// Stacks that begin at the same offset of their pages would fight for the same few sets of the caches. The next
+// stack is an odd number of pages away, so that 16 of them spread over 64 KiB; the next 16 begin some lines lower.
 constexpr std::size_t colours = 16;
 constexpr std::size_t colour_bytes = 17 * 64;
 
@@ -166,7 +166,7 @@ void FiberSet::add_stacks() {
     if (guards.fetch_add(1, std::memory_order_relaxed) < max_guards) mprotect(low, page, PROT_NONE);
     Context context;
     context.stack = low + page;
-    context.stack_bytes = stack_bytes - i % colours * colour_bytes;
+    context.stack_bytes = stack_bytes - fibers_.size() / 16 % colours * colour_bytes;
     idle_.push_back(int(fibers_.size()));
     fibers_.push_back(context);
   }

@@ -1,4 +1,4 @@
-// What AddressSanitizer asks of, and tells, the simulator.
+// What the sanitizers ask of the simulator.
 #include "kernels/simt/sim/sanitizer.h"
 
 #if defined(RETRACE_ASAN)
@@ -9,10 +9,10 @@
 
 #include "kernels/simt/sim/executor.h"
 
-extern "C" {
+namespace {
 
-// Called as a report begins: says which simulated thread it is about.
-void __asan_on_error() {
+// Says which simulated thread a report is about.
+void name_the_thread() {
   if (!retrace::simt::executor) return;
   char text[1024] = "simulated ";
   const std::size_t begin = std::strlen(text);
@@ -20,6 +20,14 @@ void __asan_on_error() {
   std::strcat(text, "\n");
   (void)!write(STDERR_FILENO, text, std::strlen(text));
 }
+
+}  // namespace
+
+extern "C" {
+
+// Called by AddressSanitizer and UndefinedBehaviorSanitizer as they report.
+void __asan_on_error() { name_the_thread(); }
+void __ubsan_on_report() { name_the_thread(); }
 
 // Looking for uses after return would move every simulated thread's variables to a stack of its own: 90 times
 // as slow. A program may still ask for it in ASAN_OPTIONS.

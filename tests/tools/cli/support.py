@@ -41,9 +41,10 @@ class Result:
 def run(*arguments, timeout=120, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options):
     command = [RETRACE] + [str(a) for a in arguments]
     # The simulator, so that results are the same with and without a GPU.
-    if command[1] in ("classify", "explain", "activations") and "--device" not in command:
+    if command[1:2] and command[1] in ("classify", "explain", "activations") and "--device" not in command:
         command.insert(2, "--device=sim")
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, timeout=timeout, **options)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, timeout=timeout,
+                          **options)
     return Result(done.returncode, (done.stdout or b"").decode(), (done.stderr or b"").decode())
 
 

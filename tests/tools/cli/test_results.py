@@ -128,7 +128,8 @@ class Classify(Case):
     def on_terminal(self, *options):
         master, slave = pty.openpty()
         done = subprocess.Popen([RETRACE, "classify", "--device=sim", self.a, self.b, self.c, "--weights", self.w,
-                                 "--batch", "1", "--json", *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave)
+                                 "--batch", "1", "--json", *options],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave)
         os.close(slave)
         out = done.communicate(timeout=120)[0].decode()
         seen = b""
