@@ -55,15 +55,18 @@ Tensor seed_for(const Tape& tape, NodeId logits, const Tensor& targets, const Te
 Tensor grad_cam(const Tensor& gradient, const Tensor& activations, Attribution& result, std::int64_t height,
                 std::int64_t width) {
   if (activations.shape().size() != 4) {
-    throw UsageError("grad-cam needs a layer with spatial extent, not one of shape " + to_string(activations.shape()));
+    throw UsageError("grad-cam needs a layer with spatial extent, not one of shape " +
+                     to_string(activations.shape()));
   }
   Device& device = activations.device();
   const int n = int(activations.dim(0)), h = int(activations.dim(1)), w = int(activations.dim(2)),
             c = int(activations.dim(3));
   Tensor weights(device, {n, c}), cam(device, {n, h, w}), map(device, {n, height, width});
   device.kernels().grad_cam_weights({n, h, w, c, gradient.data(), weights.data()}, device.stream());
-  device.kernels().cam_combine({n, h, w, c, weights.data(), activations.data(), true, cam.data()}, device.stream());
-  device.kernels().upsample_bilinear({n, h, w, int(height), int(width), cam.data(), map.data()}, device.stream());
+  device.kernels().cam_combine({n, h, w, c, weights.data(), activations.data(), true, cam.data()},
+                               device.stream());
+  device.kernels().upsample_bilinear({n, h, w, int(height), int(width), cam.data(), map.data()},
+                                     device.stream());
   result.grid_shape = cam.shape();
   result.grid = cam.to_host();
   return map;
@@ -76,10 +79,11 @@ void warn(Attribution& result) {
     // Whatever a rule adds and takes away again, a sound walk's relevances stay of the size of the start.
     constexpr double most_growth = 1000;
     if (!std::isfinite(totals.arrived) || !(totals.largest_flow <= most_growth * std::abs(totals.start))) {
-      result.warnings.push_back(fmt::format(
-          "image {}: absolute relevance grows to {:.3g} at layer {} from a start of {:.3g}: this rule is unstable "
-          "here, the map is not to be trusted",
-          i, totals.largest_flow, totals.largest_flow_layer, totals.start));
+      result.warnings.push_back(
+          fmt::format("image {}: absolute relevance grows to {:.3g} at layer {} from a start of {:.3g}: this "
+                      "rule is unstable "
+                      "here, the map is not to be trusted",
+                      i, totals.largest_flow, totals.largest_flow_layer, totals.start));
     }
   }
 }
@@ -98,7 +102,8 @@ Attribution attribute(const Model& model, const Tape& tape, NodeId logits, const
   }
   for (const int target : targets) {
     if (target < 0 || target >= classes) {
-      throw UsageError(fmt::format("target {}: model {} has classes 0 to {}", target, model.info().name, classes - 1));
+      throw UsageError(
+          fmt::format("target {}: model {} has classes 0 to {}", target, model.info().name, classes - 1));
     }
   }
   const std::vector<float> scores = z.to_host();
@@ -106,7 +111,8 @@ Attribution attribute(const Model& model, const Tape& tape, NodeId logits, const
   result.method = method.text;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const double score = scores[i * std::size_t(classes) + std::size_t(targets[i])];
-    result.start.push_back(method.kind == MethodKind::lrp && method.lrp.start == Start::one_hot ? 1.0 : score);
+    result.start.push_back(method.kind == MethodKind::lrp && method.lrp.start == Start::one_hot ? 1.0
+                                                                                                : score);
   }
   const Tensor target_indices =
       Tensor::from_host(device, {n}, std::vector<std::int32_t>(targets.begin(), targets.end()));

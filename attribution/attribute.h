@@ -41,7 +41,7 @@ struct Attribution {
   std::vector<double> start;  // per image: what was explained: the target's logit, or 1 for a one-hot start
   std::optional<Ledger> ledger;
   std::vector<std::string> warnings;
-  double milliseconds = 0;    // of the walk, results still on the device
+  double milliseconds = 0;  // of the walk, results still on the device
 
   bool is_cam() const { return shape.size() == 3; }
 };

@@ -53,7 +53,8 @@ LrpOptions lrp_composite(const std::string& name) {
     if (c.conv == LayerRule::alpha_beta) options.residual = ResidualPolicy::split;
     return options;
   }
-  throw UsageError(fmt::format("lrp composite '{}': expected one of {}", name, fmt::join(lrp_composites(), ", ")));
+  throw UsageError(
+      fmt::format("lrp composite '{}': expected one of {}", name, fmt::join(lrp_composites(), ", ")));
 }
 
 void check(const LrpOptions& o) {
@@ -66,14 +67,15 @@ void check(const LrpOptions& o) {
   require(!only_first(o.conv) && !only_first(o.linear),
           fmt::format("{} is a rule for the first convolution only",
                       layer_rule_name(only_first(o.conv) ? o.conv : o.linear)));
-  const bool uses_alpha_beta =
-      o.first == LayerRule::alpha_beta || o.conv == LayerRule::alpha_beta || o.linear == LayerRule::alpha_beta;
+  const bool uses_alpha_beta = o.first == LayerRule::alpha_beta || o.conv == LayerRule::alpha_beta ||
+                               o.linear == LayerRule::alpha_beta;
   require(!(uses_alpha_beta && o.residual == ResidualPolicy::joint),
           "alpha-beta goes with residual=split only: joint would compound alpha block after block");
   require(!uses_alpha_beta || (o.beta >= 0 && std::abs(o.alpha - o.beta - 1) < 1e-6f),
           fmt::format("alpha - beta must be 1 and beta at least 0, found alpha={} beta={}", o.alpha, o.beta));
   require(o.gamma >= 0, fmt::format("gamma must not be negative, found {}", o.gamma));
-  require(!o.epsilon || *o.epsilon >= 0, fmt::format("epsilon must not be negative, found {}", o.epsilon.value_or(0)));
+  require(!o.epsilon || *o.epsilon >= 0,
+          fmt::format("epsilon must not be negative, found {}", o.epsilon.value_or(0)));
 }
 
 }  // namespace retrace

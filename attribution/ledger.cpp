@@ -70,7 +70,8 @@ void LedgerKeeper::gate_done(const Walk& walk, long long count) {
   if (next_gate_ >= gates_.dim(0)) throw Error("ledger: more gates than a tape's nodes can make");
   walk.device().kernels().relevance_sums(
       {images_, gate_blocks(count), reinterpret_cast<const GateSums*>(partial_.data<double>()),
-       reinterpret_cast<GateSums*>(gates_.data<double>() + std::int64_t(next_gate_) * images_ * sums_doubles)},
+       reinterpret_cast<GateSums*>(gates_.data<double>() +
+                                   std::int64_t(next_gate_) * images_ * sums_doubles)},
       walk.device().stream());
   rows_.back().gates.push_back(next_gate_++);
 }

@@ -12,7 +12,7 @@ namespace retrace {
 // One image's relevance at one layer; entering = leaving + absorbed_bias + absorbed_epsilon + dropped, to rounding.
 struct LedgerEntry {
   double entering = 0;
-  double flow = 0;              // Σ |R| of what entered: how much cancels. 0 for layers that only pass
+  double flow = 0;  // Σ |R| of what entered: how much cancels. 0 for layers that only pass
   double leaving = 0;
   double absorbed_bias = 0;     // kept by biases
   double absorbed_epsilon = 0;  // lost to the stabilizer
@@ -26,7 +26,7 @@ struct LedgerRow {
 
 struct LedgerTotals {
   double start = 0, arrived = 0, absorbed_bias = 0, absorbed_epsilon = 0, dropped = 0;
-  double largest_flow = 0;       // of any layer
+  double largest_flow = 0;  // of any layer
   std::string largest_flow_layer;
   // (start − arrived − the three losses) / the largest flow, for rounding is in proportion to what flows: anything
   // beyond rounding is a defect.

@@ -17,48 +17,79 @@ struct LrpRule::Sum {
 namespace {
 
 // Runs a linear node's map with other weights: y = part(x) · w (+ bias) (+ residual).
-void run_map(Walk& walk, NodeId map_node, const Tensor& x, Part part, float alpha, const Tensor& w, const Tensor* bias,
-             const float* residual, const Tensor& y) {
+void run_map(Walk& walk, NodeId map_node, const Tensor& x, Part part, float alpha, const Tensor& w,
+             const Tensor* bias, const float* residual, const Tensor& y) {
   const Node& node = walk.node(map_node);
   const Stream stream = walk.device().stream();
   const float* const b = bias && *bias ? bias->data() : nullptr;
   if (node.op == Op::conv2d) {
-    walk.device().kernels().conv2d_fprop({.shape = node.conv, .x = x.data(), .part = part, .w = w.data(), .alpha = alpha,
-                                          .bias = b, .residual = residual, .y = y.data()},
+    walk.device().kernels().conv2d_fprop({.shape = node.conv,
+                                          .x = x.data(),
+                                          .part = part,
+                                          .w = w.data(),
+                                          .alpha = alpha,
+                                          .bias = b,
+                                          .residual = residual,
+                                          .y = y.data()},
                                          stream);
   } else {
-    walk.device().kernels().linear_fprop({.n = int(y.dim(0)), .c = int(w.dim(1)), .k = int(w.dim(0)), .x = x.data(),
-                                          .part = part, .w = w.data(), .alpha = alpha, .bias = b,
-                                          .residual = residual, .y = y.data()},
+    walk.device().kernels().linear_fprop({.n = int(y.dim(0)),
+                                          .c = int(w.dim(1)),
+                                          .k = int(w.dim(0)),
+                                          .x = x.data(),
+                                          .part = part,
+                                          .w = w.data(),
+                                          .alpha = alpha,
+                                          .bias = b,
+                                          .residual = residual,
+                                          .y = y.data()},
                                          stream);
   }
 }
 
 // dx = alpha · part(multiply) ⊙ mapᵀ(s) + pending
-void run_back(Walk& walk, NodeId map_node, const Tensor& s, const Tensor& w, float alpha, const float* multiply,
-              Part part, const Walk::Sink& sink) {
+void run_back(Walk& walk, NodeId map_node, const Tensor& s, const Tensor& w, float alpha,
+              const float* multiply, Part part, const Walk::Sink& sink) {
   const Node& node = walk.node(map_node);
   const Stream stream = walk.device().stream();
   if (node.op == Op::conv2d) {
-    walk.device().kernels().conv2d_dgrad({.shape = node.conv, .dy = {s.data()}, .w = w.data(), .alpha = alpha,
-                                          .multiply = multiply, .part = part, .epilogue = sink.epilogue,
+    walk.device().kernels().conv2d_dgrad({.shape = node.conv,
+                                          .dy = {s.data()},
+                                          .w = w.data(),
+                                          .alpha = alpha,
+                                          .multiply = multiply,
+                                          .part = part,
+                                          .epilogue = sink.epilogue,
                                           .dx = sink.out.data()},
                                          stream);
   } else {
-    walk.device().kernels().linear_dgrad({.n = int(s.dim(0)), .c = int(w.dim(1)), .k = int(w.dim(0)),
-                                          .dy = {s.data()}, .w = w.data(), .alpha = alpha, .multiply = multiply,
-                                          .part = part, .epilogue = sink.epilogue, .dx = sink.out.data()},
+    walk.device().kernels().linear_dgrad({.n = int(s.dim(0)),
+                                          .c = int(w.dim(1)),
+                                          .k = int(w.dim(0)),
+                                          .dy = {s.data()},
+                                          .w = w.data(),
+                                          .alpha = alpha,
+                                          .multiply = multiply,
+                                          .part = part,
+                                          .epilogue = sink.epilogue,
+                                          .dx = sink.out.data()},
                                          stream);
   }
 }
 
-PartKey mirrored(PartKey key) { return {key.all, key.negative, key.positive}; }
+PartKey mirrored(PartKey key) {
+  return {key.all, key.negative, key.positive};
+}
 
 }  // namespace
 
-LrpRule::LrpRule(LrpOptions options) : options_(std::move(options)) { check(options_); }
+LrpRule::LrpRule(LrpOptions options) : options_(std::move(options)) {
+  check(options_);
+}
 
-void LrpRule::begin(Walk& walk) { keeper_.begin(walk); }
+void LrpRule::begin(Walk& walk) {
+  keeper_.begin(walk);
+}
 
 LayerRule LrpRule::rule_for(const Walk& walk, NodeId id) const {
   const Node& node = walk.node(id);
@@ -70,13 +101,16 @@ void LrpRule::propagate(Walk& walk, NodeId id) {
   const Node& node = walk.node(id);
   switch (node.op) {
     case Op::conv2d:
-    case Op::linear: return linear_map(walk, id);
+    case Op::linear:
+      return linear_map(walk, id);
     case Op::softmax:
       throw Error("layer " + node.name + ": relevance starts at the logits, not behind a softmax");
-    default: break;
+    default:
+      break;
   }
   if (walk.node(node.x).op == Op::input) {
-    throw Error("layer " + node.name + ": relevance needs a convolution or fully connected layer at the input, not " +
+    throw Error("layer " + node.name +
+                ": relevance needs a convolution or fully connected layer at the input, not " +
                 op_name(node.op));
   }
   if (node.op == Op::add || node.op == Op::avg_pool || node.op == Op::global_avg_pool) return norm(walk, id);
@@ -95,11 +129,17 @@ void LrpRule::norm(Walk& walk, NodeId id) {
   keeper_.row(walk, id, "norm");
   const long long count = node.value.size() / node.value.dim(0);
   Tensor s(walk.device(), node.value.shape());
-  walk.device().kernels().relevance_gate(
-      {.rule = GateRule::epsilon, .bias = BiasPolicy::ignore, .epsilon = options_.epsilon_value(),
-       .n = int(node.value.dim(0)), .channels = int(node.value.shape().back()), .count = count,
-       .c = walk.signal(id).data(), .v = node.value.data(), .s = s.data(), .sums = keeper_.gate_sums(walk, count)},
-      walk.device().stream());
+  walk.device().kernels().relevance_gate({.rule = GateRule::epsilon,
+                                          .bias = BiasPolicy::ignore,
+                                          .epsilon = options_.epsilon_value(),
+                                          .n = int(node.value.dim(0)),
+                                          .channels = int(node.value.shape().back()),
+                                          .count = count,
+                                          .c = walk.signal(id).data(),
+                                          .v = node.value.data(),
+                                          .s = s.data(),
+                                          .sums = keeper_.gate_sums(walk, count)},
+                                         walk.device().stream());
   keeper_.gate_done(walk, count);
   const auto each = [&](auto visit) {
     if (walk.needed(node.x)) visit(node.x);
@@ -160,16 +200,24 @@ void LrpRule::linear_map(Walk& walk, NodeId id) {
   Sum sum{id, {{node.x, id}}, walk.signal(id), node.value, !node.relu};
   keeper_.row(walk, id, layer_rule_name(rule));
   if (node.residual != no_node) {
-    const auto arm = options_.residual == ResidualPolicy::joint ? joint_arm(walk, node.residual) : std::nullopt;
+    const auto arm =
+        options_.residual == ResidualPolicy::joint ? joint_arm(walk, node.residual) : std::nullopt;
     if (arm) {
       sum.arms.push_back(*arm);
     } else {
       // The residual sum under the norm rule, then this branch's own output. That is computed once more: as a
       // difference from the sum it would lose its digits where the branches cancel.
       Tensor c(device, node.value.shape());
-      device.kernels().relevance_gate({.rule = GateRule::epsilon, .bias = BiasPolicy::ignore, .epsilon = epsilon,
-                                       .n = n, .channels = channels, .count = count, .c = sum.c.data(),
-                                       .v = sum.v.data(), .s = c.data(), .sums = keeper_.gate_sums(walk, count)},
+      device.kernels().relevance_gate({.rule = GateRule::epsilon,
+                                       .bias = BiasPolicy::ignore,
+                                       .epsilon = epsilon,
+                                       .n = n,
+                                       .channels = channels,
+                                       .count = count,
+                                       .c = sum.c.data(),
+                                       .v = sum.v.data(),
+                                       .s = c.data(),
+                                       .sums = keeper_.gate_sums(walk, count)},
                                       device.stream());
       keeper_.gate_done(walk, count);
       if (walk.needed(node.residual)) {
@@ -181,7 +229,8 @@ void LrpRule::linear_map(Walk& walk, NodeId id) {
       sum.c = c;
       sum.v = Tensor(device, node.value.shape());
       sum.signed_value = true;
-      run_map(walk, id, walk.node(node.x).value, Part::all, 1, node.map->weight(), &node.map->bias(), nullptr, sum.v);
+      run_map(walk, id, walk.node(node.x).value, Part::all, 1, node.map->weight(), &node.map->bias(), nullptr,
+              sum.v);
     }
   }
   if (rule == LayerRule::z_box || rule == LayerRule::flat || rule == LayerRule::w_square) {
@@ -199,7 +248,8 @@ void LrpRule::linear_map(Walk& walk, NodeId id) {
         total = bias;
       } else {
         Tensor both(device, bias.shape());
-        device.kernels().combine({both.size(), 1, 1, total.data(), bias.data(), both.data()}, device.stream());
+        device.kernels().combine({both.size(), 1, 1, total.data(), bias.data(), both.data()},
+                                 device.stream());
         total = both;
       }
     }
@@ -208,9 +258,19 @@ void LrpRule::linear_map(Walk& walk, NodeId id) {
   const Tensor b = total_bias(parts::all), bp = total_bias(parts::positive), bn = total_bias(parts::negative);
   const auto pointer = [](const Tensor& t) { return t ? t.data() : nullptr; };
 
-  RelevanceGate gate{.bias = options_.bias, .gamma = options_.gamma, .alpha = options_.alpha, .beta = options_.beta,
-                     .epsilon = epsilon, .n = n, .channels = channels, .count = count, .c = sum.c.data(),
-                     .v = sum.v.data(), .b = pointer(b), .bp = pointer(bp), .bn = pointer(bn)};
+  RelevanceGate gate{.bias = options_.bias,
+                     .gamma = options_.gamma,
+                     .alpha = options_.alpha,
+                     .beta = options_.beta,
+                     .epsilon = epsilon,
+                     .n = n,
+                     .channels = channels,
+                     .count = count,
+                     .c = sum.c.data(),
+                     .v = sum.v.data(),
+                     .b = pointer(b),
+                     .bp = pointer(bp),
+                     .bn = pointer(bn)};
   const Shape& shape = node.value.shape();
   Tensor p, q, s(device, shape), f, s2, f2;
   gate.s = s.data();
@@ -279,7 +339,8 @@ void LrpRule::linear_map(Walk& walk, NodeId id) {
       terms.push_back({parts::positive, s});
       terms.push_back({parts::negative, s2});
       break;
-    default: break;
+    default:
+      break;
   }
   gate.sums = keeper_.gate_sums(walk, count);
   device.kernels().relevance_gate(gate, device.stream());
@@ -303,9 +364,9 @@ void LrpRule::send(Walk& walk, const Sum& sum, const std::vector<Term>& terms) {
           continue;
         }
         Tensor next(walk.device(), term.signal.shape());
-        walk.device().kernels().combine({next.size(), a, 1, term.signal.data(), total ? total.data() : nullptr,
-                                         next.data()},
-                                        walk.device().stream());
+        walk.device().kernels().combine(
+            {next.size(), a, 1, term.signal.data(), total ? total.data() : nullptr, next.data()},
+            walk.device().stream());
         total = next;
       }
       if (total) walk.pass(arm.from, total);
@@ -313,13 +374,13 @@ void LrpRule::send(Walk& walk, const Sum& sum, const std::vector<Term>& terms) {
       send_to_input(walk, arm.map_node, terms);
     } else {
       if (!from.nonnegative) {
-        throw Error("layer " + walk.node(arm.map_node).name + ": relevance through a layer whose input (" + from.name +
-                    ") can be negative is only defined here at the network's own input");
+        throw Error("layer " + walk.node(arm.map_node).name + ": relevance through a layer whose input (" +
+                    from.name + ") can be negative is only defined here at the network's own input");
       }
       for (const Term& term : terms) {
         auto sink = walk.sink(arm.from, false);
-        run_back(walk, arm.map_node, term.signal, walk.node(arm.map_node).map->weight(term.weights), 1, nullptr,
-                 Part::all, sink);
+        run_back(walk, arm.map_node, term.signal, walk.node(arm.map_node).map->weight(term.weights), 1,
+                 nullptr, Part::all, sink);
         walk.commit(std::move(sink));
       }
     }
@@ -385,10 +446,16 @@ void LrpRule::first_layer(Walk& walk, const Sum& sum, LayerRule rule) {
   }
   const int n = int(sum.v.dim(0));
   const long long count = sum.v.size() / n;
-  device.kernels().relevance_gate({.rule = GateRule::ratio, .bias = BiasPolicy::ignore,
-                                   .epsilon = options_.epsilon_value(), .n = n,
-                                   .channels = int(sum.v.shape().back()), .count = count, .c = sum.c.data(),
-                                   .v = sum.v.data(), .positive = d.data(), .s = s.data(),
+  device.kernels().relevance_gate({.rule = GateRule::ratio,
+                                   .bias = BiasPolicy::ignore,
+                                   .epsilon = options_.epsilon_value(),
+                                   .n = n,
+                                   .channels = int(sum.v.shape().back()),
+                                   .count = count,
+                                   .c = sum.c.data(),
+                                   .v = sum.v.data(),
+                                   .positive = d.data(),
+                                   .s = s.data(),
                                    .sums = keeper_.gate_sums(walk, count)},
                                   device.stream());
   keeper_.gate_done(walk, count);

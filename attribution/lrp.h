@@ -23,9 +23,9 @@ enum class Start : std::uint8_t { one_hot, logit };
 
 struct LrpOptions {
   std::string composite;
-  LayerRule first = LayerRule::flat;       // of the convolution that reads the input
-  LayerRule conv = LayerRule::gamma;       // of the other convolutions
-  LayerRule linear = LayerRule::epsilon;   // of fully connected layers
+  LayerRule first = LayerRule::flat;      // of the convolution that reads the input
+  LayerRule conv = LayerRule::gamma;      // of the other convolutions
+  LayerRule linear = LayerRule::epsilon;  // of fully connected layers
   BiasPolicy bias = BiasPolicy::spread;
   // split: a residual sum is a layer of its own, under the norm rule; each branch divides by its own output.
   // joint: the block's tail, branch and skip together, is one linear map. Not with alpha-beta, which compounds α.

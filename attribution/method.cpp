@@ -11,8 +11,9 @@ namespace retrace {
 
 namespace {
 
-constexpr std::pair<const char*, MethodKind> kinds[] = {
-    {"input-gradient", MethodKind::input_gradient}, {"grad-cam", MethodKind::grad_cam}, {"lrp", MethodKind::lrp}};
+constexpr std::pair<const char*, MethodKind> kinds[] = {{"input-gradient", MethodKind::input_gradient},
+                                                        {"grad-cam", MethodKind::grad_cam},
+                                                        {"lrp", MethodKind::lrp}};
 
 std::vector<std::string> pieces(const std::string& text, char separator) {
   std::vector<std::string> list;
@@ -35,7 +36,8 @@ T choose(const std::string& method, const std::string& key, const std::string& v
     if (value == name) return choice;
     known.emplace_back(name);
   }
-  throw UsageError(fmt::format("method '{}': {}={}, expected one of {}", method, key, value, fmt::join(known, ", ")));
+  throw UsageError(
+      fmt::format("method '{}': {}={}, expected one of {}", method, key, value, fmt::join(known, ", ")));
 }
 
 float number(const std::string& method, const std::string& key, const std::string& value) {
@@ -58,7 +60,8 @@ void lrp_option(LrpOptions& lrp, const std::string& method, const std::string& k
                                                                   {"split", ResidualPolicy::split}};
     lrp.residual = choose(method, key, value, choices);
   } else if (key == "start") {
-    constexpr std::pair<const char*, Start> choices[] = {{"logit", Start::logit}, {"one-hot", Start::one_hot}};
+    constexpr std::pair<const char*, Start> choices[] = {{"logit", Start::logit},
+                                                         {"one-hot", Start::one_hot}};
     lrp.start = choose(method, key, value, choices);
   } else if (key == "gamma") {
     lrp.gamma = number(method, key, value);
@@ -71,8 +74,9 @@ void lrp_option(LrpOptions& lrp, const std::string& method, const std::string& k
   } else if (key == "epsilon") {
     lrp.epsilon = number(method, key, value);
   } else {
-    throw UsageError(fmt::format(
-        "method '{}': option '{}', expected bias, residual, start, gamma, alpha, beta or epsilon", method, key));
+    throw UsageError(
+        fmt::format("method '{}': option '{}', expected bias, residual, start, gamma, alpha, beta or epsilon",
+                    method, key));
   }
 }
 
@@ -87,8 +91,8 @@ std::vector<std::string> method_names() {
 std::string Method::file_name() const {
   std::string name = text;
   for (char& c : name) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                       c == '_' || c == '.' || c == '=';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || c == '.' || c == '=';
     if (!plain) c = '_';
   }
   return name;
@@ -99,7 +103,8 @@ Method parse_method(const std::string& text) {
   const std::string name = text.substr(0, colon);
   Method method;
   method.text = text;
-  const auto kind = std::find_if(std::begin(kinds), std::end(kinds), [&](const auto& k) { return name == k.first; });
+  const auto kind =
+      std::find_if(std::begin(kinds), std::end(kinds), [&](const auto& k) { return name == k.first; });
   if (kind == std::end(kinds)) {
     throw UsageError(fmt::format("method '{}': expected one of {}", name, fmt::join(method_names(), ", ")));
   }
@@ -142,7 +147,8 @@ std::vector<Method> parse_methods(const std::vector<std::string>& texts) {
     }
   }
   if (methods.empty()) {
-    throw UsageError(fmt::format("no method given: expected one or more of {}", fmt::join(method_names(), ", ")));
+    throw UsageError(
+        fmt::format("no method given: expected one or more of {}", fmt::join(method_names(), ", ")));
   }
   return methods;
 }

@@ -50,11 +50,12 @@ std::unique_ptr<Device> Device::open(const std::string& spec) {
       std::all_of(spec.begin() + 5, spec.end(), [](char c) { return c >= '0' && c <= '9'; })) {
     const int index = std::stoi(spec.substr(5));
     if (index >= int(cuda.size())) {
-      throw Error(fmt::format("device {}: {}", spec,
-                              cuda.empty() ? backends::why_no_cuda()
-                                           : fmt::format("there are only {} GPUs", cuda.size())));
+      throw Error(fmt::format(
+          "device {}: {}", spec,
+          cuda.empty() ? backends::why_no_cuda() : fmt::format("there are only {} GPUs", cuda.size())));
     }
-    if (!cuda[std::size_t(index)].usable) throw Error("device " + spec + ": " + cuda[std::size_t(index)].detail);
+    if (!cuda[std::size_t(index)].usable)
+      throw Error("device " + spec + ": " + cuda[std::size_t(index)].detail);
     return backends::open_cuda(index);
   }
   throw UsageError("device '" + spec + "': expected auto, cuda, cuda:N or sim");

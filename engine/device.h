@@ -17,7 +17,7 @@ enum class DeviceKind : std::uint8_t { sim, cuda };
 struct DeviceInfo {
   std::string id;  // what --device takes: "sim", "cuda:0"
   DeviceKind kind = DeviceKind::sim;
-  std::string name;  // "NVIDIA H200", "simulator on 2 cores"
+  std::string name;        // "NVIDIA H200", "simulator on 2 cores"
   std::size_t memory = 0;  // bytes; 0: not known
   std::string detail;      // compute capability, driver; or what keeps the device from being used
   bool usable = true;

@@ -6,9 +6,15 @@
 
 namespace retrace::backends {
 
-std::vector<DeviceInfo> list_cuda() { return {}; }
-std::string why_no_cuda() { return "this build has no CUDA (no nvcc was found); use --device sim"; }
-std::unique_ptr<Device> open_cuda(int) { throw Error("device cuda: " + why_no_cuda()); }
+std::vector<DeviceInfo> list_cuda() {
+  return {};
+}
+std::string why_no_cuda() {
+  return "this build has no CUDA (no nvcc was found); use --device sim";
+}
+std::unique_ptr<Device> open_cuda(int) {
+  throw Error("device cuda: " + why_no_cuda());
+}
 
 }  // namespace retrace::backends
 
@@ -32,15 +38,20 @@ DeviceInfo describe(int index) {
   CHECK(cudaGetDeviceProperties(&properties, index));
   int driver = 0;
   CHECK(cudaDriverGetVersion(&driver));
-  DeviceInfo info{fmt::format("cuda:{}", index), DeviceKind::cuda, properties.name, properties.totalGlobalMem,
-                  fmt::format("compute capability {}.{}, {} multiprocessors, driver for CUDA {}.{}", properties.major,
-                              properties.minor, properties.multiProcessorCount, driver / 1000, driver % 1000 / 10),
-                  true};
+  DeviceInfo info{
+      fmt::format("cuda:{}", index),
+      DeviceKind::cuda,
+      properties.name,
+      properties.totalGlobalMem,
+      fmt::format("compute capability {}.{}, {} multiprocessors, driver for CUDA {}.{}", properties.major,
+                  properties.minor, properties.multiProcessorCount, driver / 1000, driver % 1000 / 10),
+      true};
   int pools = 0;
   CHECK(cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, index));
   if (properties.major < 8 || !pools) {
     info.usable = false;
-    info.detail += properties.major < 8 ? "; 8.0 or later is needed" : "; it has no stream-ordered memory pool";
+    info.detail +=
+        properties.major < 8 ? "; 8.0 or later is needed" : "; it has no stream-ordered memory pool";
   }
   return info;
 }
@@ -115,7 +126,9 @@ std::string why_no_cuda() {
                      status == cudaSuccess ? "the driver lists none" : cudaGetErrorString(status));
 }
 
-std::unique_ptr<Device> open_cuda(int index) { return std::make_unique<CudaDevice>(index); }
+std::unique_ptr<Device> open_cuda(int index) {
+  return std::make_unique<CudaDevice>(index);
+}
 
 }  // namespace retrace::backends
 

@@ -49,7 +49,8 @@ class SimDevice final : public Device {
       drop_kept();
       block = simt::device_allocate(bytes);
     }
-    if (block && !RETRACE_KEEPS_FREED) std::memset(block, 0xff, bytes);  // NaN: reading what nobody wrote shows
+    if (block && !RETRACE_KEEPS_FREED)
+      std::memset(block, 0xff, bytes);  // NaN: reading what nobody wrote shows
     return block;
   }
   void do_release(void* memory, std::size_t bytes) noexcept override {
@@ -86,10 +87,16 @@ class SimDevice final : public Device {
 DeviceInfo describe_sim() {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  return {"sim", DeviceKind::sim, "simulator on " + std::to_string(cores) + (cores == 1 ? " core" : " cores"),
-          pages > 0 && page > 0 ? std::size_t(pages) * std::size_t(page) : 0, "", true};
+  return {"sim",
+          DeviceKind::sim,
+          "simulator on " + std::to_string(cores) + (cores == 1 ? " core" : " cores"),
+          pages > 0 && page > 0 ? std::size_t(pages) * std::size_t(page) : 0,
+          "",
+          true};
 }
 
-std::unique_ptr<Device> open_sim() { return std::make_unique<SimDevice>(); }
+std::unique_ptr<Device> open_sim() {
+  return std::make_unique<SimDevice>();
+}
 
 }  // namespace retrace::backends

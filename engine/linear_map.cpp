@@ -20,8 +20,9 @@ const Tensor& LinearMap::part(const Tensor& whole, Cache& cache, PartKey key) co
   if (is_new) {
     Device& device = whole.device();
     at->second = Tensor(device, whole.shape());
-    device.kernels().weight_part({whole.size(), whole.data(), key.all, key.positive, key.negative, at->second.data()},
-                                 device.stream());
+    device.kernels().weight_part(
+        {whole.size(), whole.data(), key.all, key.positive, key.negative, at->second.data()},
+        device.stream());
   }
   return at->second;
 }

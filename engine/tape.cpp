@@ -8,8 +8,8 @@ namespace retrace {
 using namespace kernels;
 
 const char* op_name(Op op) {
-  constexpr const char* names[] = {"input", "conv2d", "linear", "max_pool", "avg_pool",
-                                   "global_avg_pool", "relu", "add", "shortcut", "softmax"};
+  constexpr const char* names[] = {"input",           "conv2d", "linear", "max_pool", "avg_pool",
+                                   "global_avg_pool", "relu",   "add",    "shortcut", "softmax"};
   return names[std::size_t(op)];
 }
 
@@ -44,7 +44,8 @@ int Tape::consumers(NodeId id) const {
 
 NodeId Tape::input(Tensor x, std::string name) {
   require(x && x.shape().size() == 4 && x.size() > 0, name, "expected a batch [N, H, W, C]");
-  require(x.size() < std::numeric_limits<int>::max(), name, "a batch of 2^31 values or more is not supported");
+  require(x.size() < std::numeric_limits<int>::max(), name,
+          "a batch of 2^31 values or more is not supported");
   Node node{.op = Op::input, .name = std::move(name)};
   node.value = std::move(x);
   return append(std::move(node));
@@ -53,24 +54,34 @@ NodeId Tape::input(Tensor x, std::string name) {
 NodeId Tape::conv2d(NodeId x, std::shared_ptr<const LinearMap> map, const ConvGeometry& g, const Fused& fused,
                     std::string name) {
   const Shape in = value(x).shape(), weight = map->weight().shape();
-  require(in.size() == 4 && weight.size() == 4, name, "a convolution takes NHWC " + to_string(in) + " and KRSC " +
-                                                          to_string(weight));
+  require(in.size() == 4 && weight.size() == 4, name,
+          "a convolution takes NHWC " + to_string(in) + " and KRSC " + to_string(weight));
   require(in[3] == weight[3] * g.groups, name,
           "input " + to_string(in) + " does not have the " + std::to_string(weight[3] * g.groups) +
               " channels of weight " + to_string(weight));
   Node node{.op = Op::conv2d, .name = std::move(name), .x = x, .residual = fused.residual};
   node.relu = node.nonnegative = fused.relu;
-  node.conv = {.n = int(in[0]), .h = int(in[1]), .w = int(in[2]), .c = int(in[3]),
-               .k = int(weight[0]), .r = int(weight[1]), .s = int(weight[2]),
-               .stride_h = g.stride_h, .stride_w = g.stride_w, .pad_h = g.pad_h, .pad_w = g.pad_w,
-               .dilation_h = g.dilation_h, .dilation_w = g.dilation_w, .groups = g.groups};
+  node.conv = {.n = int(in[0]),
+               .h = int(in[1]),
+               .w = int(in[2]),
+               .c = int(in[3]),
+               .k = int(weight[0]),
+               .r = int(weight[1]),
+               .s = int(weight[2]),
+               .stride_h = g.stride_h,
+               .stride_w = g.stride_w,
+               .pad_h = g.pad_h,
+               .pad_w = g.pad_w,
+               .dilation_h = g.dilation_h,
+               .dilation_w = g.dilation_w,
+               .groups = g.groups};
   node.conv.validate();
   node.value = Tensor(*device_, {in[0], node.conv.p(), node.conv.q(), weight[0]});
   if (fused.relu) node.relu_mask = mask_for(node.value);
   if (fused.residual != no_node) {
     require(value(fused.residual).shape() == node.value.shape(), node.name,
-            "residual " + to_string(value(fused.residual).shape()) + " and sum " + to_string(node.value.shape()) +
-                " differ in shape");
+            "residual " + to_string(value(fused.residual).shape()) + " and sum " +
+                to_string(node.value.shape()) + " differ in shape");
   }
   Conv2dFprop launch{.shape = node.conv, .x = value(x).data(), .w = map->weight().data()};
   if (map->bias()) launch.bias = map->bias().data();
@@ -93,10 +104,12 @@ NodeId Tape::linear(NodeId x, std::shared_ptr<const LinearMap> map, const Fused&
   node.relu = node.nonnegative = fused.relu;
   node.value = Tensor(*device_, {n, weight[0]});
   if (fused.relu) node.relu_mask = mask_for(node.value);
-  LinearFprop launch{.n = int(n), .c = int(weight[1]), .k = int(weight[0]), .x = in.data(), .w = map->weight().data()};
+  LinearFprop launch{
+      .n = int(n), .c = int(weight[1]), .k = int(weight[0]), .x = in.data(), .w = map->weight().data()};
   if (map->bias()) launch.bias = map->bias().data();
   if (fused.residual != no_node) {
-    require(value(fused.residual).shape() == node.value.shape(), node.name, "residual and sum differ in shape");
+    require(value(fused.residual).shape() == node.value.shape(), node.name,
+            "residual and sum differ in shape");
     launch.residual = value(fused.residual).data();
   }
   launch.relu = fused.relu;
@@ -110,7 +123,8 @@ NodeId Tape::linear(NodeId x, std::shared_ptr<const LinearMap> map, const Fused&
 namespace {
 
 PoolShape pool_shape(const Tensor& in, PoolShape window, const std::string& name) {
-  if (in.shape().size() != 4) throw Error("layer " + name + ": a pool takes NHWC, not " + to_string(in.shape()));
+  if (in.shape().size() != 4)
+    throw Error("layer " + name + ": a pool takes NHWC, not " + to_string(in.shape()));
   window.n = int(in.dim(0)), window.h = int(in.dim(1)), window.w = int(in.dim(2)), window.c = int(in.dim(3));
   window.validate();
   return window;
@@ -125,8 +139,8 @@ NodeId Tape::max_pool(NodeId x, PoolShape window, std::string name) {
   node.nonnegative = this->node(x).nonnegative;
   node.value = Tensor(*device_, {in.dim(0), node.pool.p(), node.pool.q(), in.dim(3)});
   node.argmax = Tensor(*device_, node.value.shape(), ElementType::i32);
-  device_->kernels().max_pool_fprop({node.pool, in.data(), node.value.data(), node.argmax.data<std::int32_t>()},
-                                    device_->stream());
+  device_->kernels().max_pool_fprop(
+      {node.pool, in.data(), node.value.data(), node.argmax.data<std::int32_t>()}, device_->stream());
   return append(std::move(node));
 }
 
@@ -137,7 +151,8 @@ NodeId Tape::avg_pool(NodeId x, PoolShape window, bool count_include_pad, std::s
   node.nonnegative = this->node(x).nonnegative;
   node.count_include_pad = count_include_pad;
   node.value = Tensor(*device_, {in.dim(0), node.pool.p(), node.pool.q(), in.dim(3)});
-  device_->kernels().avg_pool_fprop({node.pool, count_include_pad, in.data(), node.value.data()}, device_->stream());
+  device_->kernels().avg_pool_fprop({node.pool, count_include_pad, in.data(), node.value.data()},
+                                    device_->stream());
   return append(std::move(node));
 }
 
@@ -167,16 +182,17 @@ NodeId Tape::relu(NodeId x, std::string name) {
 }
 
 NodeId Tape::add(NodeId a, NodeId b, bool relu, std::string name) {
-  require(value(a).shape() == value(b).shape(), name,
-          "summands " + to_string(value(a).shape()) + " and " + to_string(value(b).shape()) + " differ in shape");
+  require(
+      value(a).shape() == value(b).shape(), name,
+      "summands " + to_string(value(a).shape()) + " and " + to_string(value(b).shape()) + " differ in shape");
   Node node{.op = Op::add, .name = std::move(name), .x = a, .residual = b};
   node.relu = relu;
   node.nonnegative = relu || (this->node(a).nonnegative && this->node(b).nonnegative);
   node.value = Tensor(*device_, value(a).shape());
   if (relu) node.relu_mask = mask_for(node.value);
   const PixelView view = pixels_of(node.value);
-  device_->kernels().add_fprop({view.pixels, view.channels, value(a).data(), value(b).data(), relu, node.value.data(),
-                                relu ? node.relu_mask.data<std::uint8_t>() : nullptr},
+  device_->kernels().add_fprop({view.pixels, view.channels, value(a).data(), value(b).data(), relu,
+                                node.value.data(), relu ? node.relu_mask.data<std::uint8_t>() : nullptr},
                                device_->stream());
   return append(std::move(node));
 }
@@ -188,9 +204,10 @@ NodeId Tape::shortcut(NodeId x, int k, int stride, std::string name) {
   Node node{.op = Op::shortcut, .name = std::move(name), .x = x};
   node.nonnegative = this->node(x).nonnegative;
   node.stride = stride;
-  node.value = Tensor(*device_, {in.dim(0), (in.dim(1) + stride - 1) / stride, (in.dim(2) + stride - 1) / stride, k});
-  device_->kernels().shortcut_fprop({int(in.dim(0)), int(in.dim(1)), int(in.dim(2)), int(in.dim(3)), k, stride,
-                                     in.data(), node.value.data()},
+  node.value =
+      Tensor(*device_, {in.dim(0), (in.dim(1) + stride - 1) / stride, (in.dim(2) + stride - 1) / stride, k});
+  device_->kernels().shortcut_fprop({int(in.dim(0)), int(in.dim(1)), int(in.dim(2)), int(in.dim(3)), k,
+                                     stride, in.data(), node.value.data()},
                                     device_->stream());
   return append(std::move(node));
 }

@@ -17,7 +17,16 @@ using NodeId = int;
 inline constexpr NodeId no_node = -1;
 
 enum class Op : std::uint8_t {
-  input, conv2d, linear, max_pool, avg_pool, global_avg_pool, relu, add, shortcut, softmax
+  input,
+  conv2d,
+  linear,
+  max_pool,
+  avg_pool,
+  global_avg_pool,
+  relu,
+  add,
+  shortcut,
+  softmax
 };
 const char* op_name(Op op);
 
@@ -37,11 +46,11 @@ struct Node {
   Tensor relu_mask{};         // u8, where relu
   Tensor argmax{};            // i32, of max_pool
   std::shared_ptr<const LinearMap> map{};  // conv2d, linear
-  kernels::Conv2dShape conv{};           // conv2d
-  kernels::PoolShape pool{};             // max_pool, avg_pool
-  bool count_include_pad = true;         // avg_pool
-  int stride = 1;                        // shortcut
-  bool log = false;                      // softmax
+  kernels::Conv2dShape conv{};             // conv2d
+  kernels::PoolShape pool{};               // max_pool, avg_pool
+  bool count_include_pad = true;           // avg_pool
+  int stride = 1;                          // shortcut
+  bool log = false;                        // softmax
 };
 
 // What conv2d and linear fuse behind the sum.
@@ -58,8 +67,8 @@ class Tape {
 
   // x: [N, H, W, C]
   NodeId input(Tensor x, std::string name = "input");
-  NodeId conv2d(NodeId x, std::shared_ptr<const LinearMap> map, const ConvGeometry& geometry, const Fused& fused,
-                std::string name);
+  NodeId conv2d(NodeId x, std::shared_ptr<const LinearMap> map, const ConvGeometry& geometry,
+                const Fused& fused, std::string name);
   // x: [N, C], or NHWC which is taken as [N, H·W·C]
   NodeId linear(NodeId x, std::shared_ptr<const LinearMap> map, const Fused& fused, std::string name);
   // Extents of `window` other than n, h, w, c count.

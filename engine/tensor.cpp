@@ -11,10 +11,14 @@ namespace {
 
 const char* type_name(ElementType type) {
   switch (type) {
-    case ElementType::f32: return "f32";
-    case ElementType::f64: return "f64";
-    case ElementType::i32: return "i32";
-    case ElementType::u8: return "u8";
+    case ElementType::f32:
+      return "f32";
+    case ElementType::f64:
+      return "f64";
+    case ElementType::i32:
+      return "i32";
+    case ElementType::u8:
+      return "u8";
   }
   return "?";
 }
@@ -34,8 +38,8 @@ template <class T>
 Tensor upload(Device& device, Shape shape, const std::vector<T>& values, ElementType type) {
   Tensor tensor(device, std::move(shape), type);
   if (std::int64_t(values.size()) != tensor.size()) {
-    throw Error(fmt::format("tensor of shape {}: {} values given, {} needed", to_string(tensor.shape()), values.size(),
-                            tensor.size()));
+    throw Error(fmt::format("tensor of shape {}: {} values given, {} needed", to_string(tensor.shape()),
+                            values.size(), tensor.size()));
   }
   if (!values.empty()) device.upload(tensor.raw(), values.data(), tensor.bytes());
   return tensor;
@@ -45,13 +49,18 @@ Tensor upload(Device& device, Shape shape, const std::vector<T>& values, Element
 
 std::size_t element_size(ElementType type) {
   switch (type) {
-    case ElementType::f64: return 8;
-    case ElementType::u8: return 1;
-    default: return 4;
+    case ElementType::f64:
+      return 8;
+    case ElementType::u8:
+      return 1;
+    default:
+      return 4;
   }
 }
 
-std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string to_string(const Shape& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 Tensor::Tensor(Device& device, Shape shape, ElementType type)
     : device_(&device), shape_(std::move(shape)), type_(type), size_(count(shape_)) {
@@ -79,8 +88,8 @@ Tensor Tensor::reshape(Shape shape) const {
 
 void Tensor::check_type(ElementType wanted) const {
   if (wanted != type_) {
-    throw Error(fmt::format("tensor of shape {}: it holds {}, asked for {}", to_string(shape_), type_name(type_),
-                            type_name(wanted)));
+    throw Error(fmt::format("tensor of shape {}: it holds {}, asked for {}", to_string(shape_),
+                            type_name(type_), type_name(wanted)));
   }
 }
 

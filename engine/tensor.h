@@ -54,9 +54,12 @@ class Tensor {
  private:
   template <class T>
   static constexpr ElementType type_of() {
-    if constexpr (std::is_same_v<T, float>) return ElementType::f32;
-    else if constexpr (std::is_same_v<T, double>) return ElementType::f64;
-    else if constexpr (std::is_same_v<T, std::int32_t>) return ElementType::i32;
+    if constexpr (std::is_same_v<T, float>)
+      return ElementType::f32;
+    else if constexpr (std::is_same_v<T, double>)
+      return ElementType::f64;
+    else if constexpr (std::is_same_v<T, std::int32_t>)
+      return ElementType::i32;
     else {
       static_assert(std::is_same_v<T, std::uint8_t>, "no tensor holds this type");
       return ElementType::u8;

@@ -7,10 +7,15 @@ namespace retrace {
 using namespace kernels;
 
 Walk::Walk(const Tape& tape, Rule& rule, NodeId start, const std::vector<NodeId>& wanted)
-    : tape_(&tape), rule_(&rule), start_(start), needed_(std::size_t(tape.size())), wanted_(std::size_t(tape.size())),
+    : tape_(&tape),
+      rule_(&rule),
+      start_(start),
+      needed_(std::size_t(tape.size())),
+      wanted_(std::size_t(tape.size())),
       signals_(std::size_t(tape.size())) {
   for (const NodeId id : wanted) {
-    if (id < 0 || id > start) throw Error("a walk from layer " + tape.node(start).name + " cannot reach a later layer");
+    if (id < 0 || id > start)
+      throw Error("a walk from layer " + tape.node(start).name + " cannot reach a later layer");
     wanted_[std::size_t(id)] = true;
   }
   for (NodeId id = 0; id <= start; ++id) {
@@ -50,8 +55,11 @@ Tensor Walk::gated_signal(NodeId id) {
   if (!node.relu || signal.gated) return signal.value;
   Tensor gated(device(), node.value.shape());
   const PixelView view = pixels_of(node.value);
-  device().kernels().relu_backward({view.pixels, view.channels, signal.value.data(),
-                                    {nullptr, node.relu_mask.data<std::uint8_t>()}, gated.data()},
+  device().kernels().relu_backward({view.pixels,
+                                    view.channels,
+                                    signal.value.data(),
+                                    {nullptr, node.relu_mask.data<std::uint8_t>()},
+                                    gated.data()},
                                    device().stream());
   return gated;
 }
@@ -96,13 +104,21 @@ void GradientRule::propagate(Walk& walk, NodeId id) {
   const PixelView in = pixels_of(walk.node(node.x).value);
   auto sink = walk.sink(node.x, node.op == Op::conv2d || in.pixels == dz.dim(0) || in.channels % 8 == 0);
   if (node.op == Op::conv2d) {
-    launch.conv2d_dgrad({.shape = node.conv, .dy = {dz.data()}, .w = node.map->weight().data(),
-                         .epilogue = sink.epilogue, .dx = sink.out.data()},
+    launch.conv2d_dgrad({.shape = node.conv,
+                         .dy = {dz.data()},
+                         .w = node.map->weight().data(),
+                         .epilogue = sink.epilogue,
+                         .dx = sink.out.data()},
                         stream);
   } else {
     const Tensor& w = node.map->weight();
-    launch.linear_dgrad({.n = int(dz.dim(0)), .c = int(w.dim(1)), .k = int(w.dim(0)), .dy = {dz.data()},
-                         .w = w.data(), .epilogue = sink.epilogue, .dx = sink.out.data()},
+    launch.linear_dgrad({.n = int(dz.dim(0)),
+                         .c = int(w.dim(1)),
+                         .k = int(w.dim(0)),
+                         .dy = {dz.data()},
+                         .w = w.data(),
+                         .epilogue = sink.epilogue,
+                         .dx = sink.out.data()},
                         stream);
   }
   walk.commit(std::move(sink));
@@ -113,12 +129,15 @@ void GradientRule::propagate_plain(Walk& walk, NodeId id, const Tensor& dy) {
   const Stream stream = walk.device().stream();
   const auto& launch = walk.device().kernels();
   switch (node.op) {
-    case Op::relu: walk.pass(node.x, dy); return;
+    case Op::relu:
+      walk.pass(node.x, dy);
+      return;
     case Op::add:
       if (walk.needed(node.x)) walk.pass(node.x, dy);
       if (walk.needed(node.residual)) walk.pass(node.residual, dy);
       return;
-    default: break;
+    default:
+      break;
   }
   auto sink = walk.sink(node.x);
   const Shape& in = walk.node(node.x).value.shape();
@@ -128,24 +147,28 @@ void GradientRule::propagate_plain(Walk& walk, NodeId id, const Tensor& dy) {
           {node.pool, dy.data(), node.argmax.data<std::int32_t>(), sink.epilogue, sink.out.data()}, stream);
       break;
     case Op::avg_pool:
-      launch.avg_pool_backward({node.pool, node.count_include_pad, dy.data(), sink.epilogue, sink.out.data()}, stream);
+      launch.avg_pool_backward({node.pool, node.count_include_pad, dy.data(), sink.epilogue, sink.out.data()},
+                               stream);
       break;
     case Op::global_avg_pool:
       launch.global_avg_pool_backward(
-          {int(in[0]), int(in[1]), int(in[2]), int(in[3]), dy.data(), sink.epilogue, sink.out.data()}, stream);
+          {int(in[0]), int(in[1]), int(in[2]), int(in[3]), dy.data(), sink.epilogue, sink.out.data()},
+          stream);
       break;
     case Op::shortcut:
-      launch.shortcut_backward({int(in[0]), int(in[1]), int(in[2]), int(in[3]), int(node.value.dim(3)), node.stride,
-                                dy.data(), sink.epilogue, sink.out.data()},
+      launch.shortcut_backward({int(in[0]), int(in[1]), int(in[2]), int(in[3]), int(node.value.dim(3)),
+                                node.stride, dy.data(), sink.epilogue, sink.out.data()},
                                stream);
       break;
     case Op::softmax: {
       Tensor dx(walk.device(), node.value.shape());
-      launch.softmax_backward({int(in[0]), int(in[1]), node.log, node.value.data(), dy.data(), dx.data()}, stream);
+      launch.softmax_backward({int(in[0]), int(in[1]), node.log, node.value.data(), dy.data(), dx.data()},
+                              stream);
       walk.pass(node.x, dx);
       return;
     }
-    default: throw Error("layer " + node.name + ": " + op_name(node.op) + " has no backward");
+    default:
+      throw Error("layer " + node.name + ": " + op_name(node.op) + " has no backward");
   }
   walk.commit(std::move(sink));
 }

@@ -7,7 +7,9 @@ namespace retrace::kernels {
 
 // One bit per activation, set where it is > 0: `mask_pitch(c)` bytes per pixel, channel i in bit i % 8 of byte
 // i / 8; bits past the last channel are 0.
-constexpr int mask_pitch(int channels) { return (channels + 7) / 8; }
+constexpr int mask_pitch(int channels) {
+  return (channels + 7) / 8;
+}
 
 // The part of a value that takes part in a sum.
 enum class Part : std::uint8_t { all, positive, negative };  // x, max(x, 0), min(x, 0)

@@ -9,35 +9,35 @@
 namespace retrace::kernels {
 
 // X(launcher, its arguments)
-#define RETRACE_LAUNCHERS(X)                    \
-  X(conv2d_fprop, Conv2dFprop)                  \
-  X(conv2d_dgrad, Conv2dDgrad)                  \
-  X(linear_fprop, LinearFprop)                  \
-  X(linear_dgrad, LinearDgrad)                  \
-  X(max_pool_fprop, MaxPoolFprop)               \
-  X(max_pool_backward, MaxPoolBackward)         \
-  X(avg_pool_fprop, AvgPoolFprop)               \
-  X(avg_pool_backward, AvgPoolBackward)         \
-  X(global_avg_pool_fprop, GlobalAvgPoolFprop)  \
+#define RETRACE_LAUNCHERS(X)                         \
+  X(conv2d_fprop, Conv2dFprop)                       \
+  X(conv2d_dgrad, Conv2dDgrad)                       \
+  X(linear_fprop, LinearFprop)                       \
+  X(linear_dgrad, LinearDgrad)                       \
+  X(max_pool_fprop, MaxPoolFprop)                    \
+  X(max_pool_backward, MaxPoolBackward)              \
+  X(avg_pool_fprop, AvgPoolFprop)                    \
+  X(avg_pool_backward, AvgPoolBackward)              \
+  X(global_avg_pool_fprop, GlobalAvgPoolFprop)       \
   X(global_avg_pool_backward, GlobalAvgPoolBackward) \
-  X(relu_fprop, ReluFprop)                      \
-  X(relu_backward, ReluBackward)                \
-  X(add_fprop, AddFprop)                        \
-  X(shortcut_fprop, ShortcutFprop)              \
-  X(shortcut_backward, ShortcutBackward)        \
-  X(softmax_fprop, SoftmaxFprop)                \
-  X(softmax_backward, SoftmaxBackward)          \
-  X(normalize_u8, NormalizeU8)                  \
-  X(grad_cam_weights, GradCamWeights)           \
-  X(cam_combine, CamCombine)                    \
-  X(upsample_bilinear, UpsampleBilinear)        \
-  X(reduce_dot, ReduceDot)                      \
-  X(fill, Fill)                                 \
-  X(combine, Combine)                           \
-  X(multiply, Multiply)                         \
-  X(seed_targets, SeedTargets)                  \
-  X(weight_part, WeightPart)                    \
-  X(relevance_gate, RelevanceGate)              \
+  X(relu_fprop, ReluFprop)                           \
+  X(relu_backward, ReluBackward)                     \
+  X(add_fprop, AddFprop)                             \
+  X(shortcut_fprop, ShortcutFprop)                   \
+  X(shortcut_backward, ShortcutBackward)             \
+  X(softmax_fprop, SoftmaxFprop)                     \
+  X(softmax_backward, SoftmaxBackward)               \
+  X(normalize_u8, NormalizeU8)                       \
+  X(grad_cam_weights, GradCamWeights)                \
+  X(cam_combine, CamCombine)                         \
+  X(upsample_bilinear, UpsampleBilinear)             \
+  X(reduce_dot, ReduceDot)                           \
+  X(fill, Fill)                                      \
+  X(combine, Combine)                                \
+  X(multiply, Multiply)                              \
+  X(seed_targets, SeedTargets)                       \
+  X(weight_part, WeightPart)                         \
+  X(relevance_gate, RelevanceGate)                   \
   X(relevance_sums, RelevanceSums)
 
 struct KernelTable {

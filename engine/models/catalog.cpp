@@ -27,7 +27,8 @@ std::vector<ConvPlan> convolutions(const NetPlan& net) {
   return convs;
 }
 
-constexpr std::size_t values_per_conv = 5;  // weight, then batch norm's weight, bias, running mean and variance
+constexpr std::size_t values_per_conv =
+    5;  // weight, then batch norm's weight, bias, running mean and variance
 
 }  // namespace
 
@@ -40,7 +41,9 @@ const std::vector<ModelInfo>& model_catalog() {
   return models;
 }
 
-const ModelInfo& model_info(const std::string& name) { return plan_of(name).info; }
+const ModelInfo& model_info(const std::string& name) {
+  return plan_of(name).info;
+}
 
 std::vector<ParameterSpec> model_parameters(const std::string& name, int classes, bool folded) {
   const ResNetPlan& plan = plan_of(name);
@@ -72,9 +75,10 @@ std::vector<ParameterValue> fold_model(const std::string& name, int classes,
   std::vector<ParameterValue> folded;
   std::size_t i = 0;
   for (; i + values_per_conv <= values.size() - 2; i += values_per_conv) {
-    auto [weight, bias] = weights::fold_batch_norm(
-        specs[i].name, values[i].values, {},
-        {values[i + 1].values, values[i + 2].values, values[i + 3].values, values[i + 4].values, batch_norm_epsilon});
+    auto [weight, bias] =
+        weights::fold_batch_norm(specs[i].name, values[i].values, {},
+                                 {values[i + 1].values, values[i + 2].values, values[i + 3].values,
+                                  values[i + 4].values, batch_norm_epsilon});
     const std::int64_t channels = values[i].shape[0];
     folded.push_back({values[i].shape, std::move(weight)});
     folded.push_back({{channels}, std::move(bias)});

@@ -14,7 +14,8 @@ namespace {
 
 std::vector<weights::TensorSpec> specs_of(const CheckpointFit& fit) {
   std::vector<weights::TensorSpec> specs;
-  for (auto& [name, shape] : model_parameters(fit.model, fit.classes, fit.folded)) specs.push_back({name, shape});
+  for (auto& [name, shape] : model_parameters(fit.model, fit.classes, fit.folded))
+    specs.push_back({name, shape});
   return specs;
 }
 
@@ -33,8 +34,8 @@ bool fits(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
 CheckpointFit fit_for(const weights::Checkpoint& checkpoint, const std::string& model) {
   CheckpointFit fit{model, model_info(model).classes, false};
   const std::string head = model_parameters(model).back().name;  // "fc.bias"
-  if (const auto* bias = checkpoint.find(head); bias && bias->shape.size() == 1 && bias->shape[0] >= 1 &&
-                                                bias->shape[0] <= 1'000'000) {
+  if (const auto* bias = checkpoint.find(head);
+      bias && bias->shape.size() == 1 && bias->shape[0] >= 1 && bias->shape[0] <= 1'000'000) {
     fit.classes = int(bias->shape[0]);
   }
   fit.folded = checkpoint.find("conv1.bias") && !checkpoint.find("bn1.weight");
@@ -83,11 +84,12 @@ LoadedModel load_model(Device& device, const std::string& name, const weights::C
     if (fitting.size() != 1) {
       std::vector<std::string> names;
       for (const CheckpointFit& fit : fitting) names.push_back(fit.model);
-      throw Error(fitting.empty()
-                      ? fmt::format("{}: its {} tensors fit no model; name one with --model to see what differs",
-                                    checkpoint.path, checkpoint.tensors.size())
-                      : fmt::format("{}: it fits several models; choose one with --model: {}", checkpoint.path,
-                                    fmt::join(names, ", ")));
+      throw Error(
+          fitting.empty()
+              ? fmt::format("{}: its {} tensors fit no model; name one with --model to see what differs",
+                            checkpoint.path, checkpoint.tensors.size())
+              : fmt::format("{}: it fits several models; choose one with --model: {}", checkpoint.path,
+                            fmt::join(names, ", ")));
     }
     model = fitting.front().model;
   }
@@ -117,7 +119,8 @@ LoadedModel load_model(Device& device, const std::string& name, const std::files
   LoadedModel loaded;
   loaded.model = build_model(device, model, 0, fold_model(model, 0, seeded_parameters(model, 0, seed)));
   loaded.notes.push_back(fmt::format(
-      "no --weights given: {} runs with seeded, untrained weights; its classes and maps mean nothing", model));
+      "no --weights given: {} runs with seeded, untrained weights; its classes and maps mean nothing",
+      model));
   return loaded;
 }
 

@@ -12,8 +12,12 @@ const std::vector<ResNetPlan>& resnet_catalog() {
   static const std::vector<ResNetPlan> catalog = [] {
     std::vector<ResNetPlan> plans;
     const auto imagenet = [&](int depth, bool bottleneck, std::vector<int> blocks) {
-      plans.push_back({{fmt::format("resnet{}", depth), "ImageNet ResNet, 224 x 224, 1000 classes", 1000, {}, {}},
-                       bottleneck, false, std::move(blocks), 64});
+      plans.push_back(
+          {{fmt::format("resnet{}", depth), "ImageNet ResNet, 224 x 224, 1000 classes", 1000, {}, {}},
+           bottleneck,
+           false,
+           std::move(blocks),
+           64});
     };
     imagenet(18, false, {2, 2, 2, 2});
     imagenet(34, false, {3, 4, 6, 3});
@@ -25,11 +29,16 @@ const std::vector<ResNetPlan>& resnet_catalog() {
       ModelInput input;
       input.resize = 0;
       input.crop = 32;
-      plans.push_back({{fmt::format("cifar_resnet{}", depth),
-                        "CIFAR-10 ResNet, 32 x 32, 10 classes, option-A shortcuts", 10,
-                        {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"},
-                        input},
-                       false, true, {n, n, n}, 16});
+      plans.push_back(
+          {{fmt::format("cifar_resnet{}", depth),
+            "CIFAR-10 ResNet, 32 x 32, 10 classes, option-A shortcuts",
+            10,
+            {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"},
+            input},
+           false,
+           true,
+           {n, n, n},
+           16});
     }
     return plans;
   }();
@@ -49,8 +58,9 @@ NetPlan expand(const ResNetPlan& plan) {
       block.name = fmt::format("layer{}.{}", stage + 1, b);
       const int stride = b == 0 && stage > 0 ? 2 : 1;
       const auto conv = [&](int number, int from, int to, int kernel, int step) {
-        block.convs.push_back({fmt::format("{}.conv{}", block.name, number), fmt::format("{}.bn{}", block.name, number),
-                               from, to, kernel, step, kernel / 2});
+        block.convs.push_back({fmt::format("{}.conv{}", block.name, number),
+                               fmt::format("{}.bn{}", block.name, number), from, to, kernel, step,
+                               kernel / 2});
       };
       if (plan.bottleneck) {
         conv(1, in, width, 1, 1);
@@ -65,7 +75,8 @@ NetPlan expand(const ResNetPlan& plan) {
           block.shortcut_channels = out;
           block.shortcut_stride = stride;
         } else {
-          block.downsample.push_back({block.name + ".downsample.0", block.name + ".downsample.1", in, out, 1, stride, 0});
+          block.downsample.push_back(
+              {block.name + ".downsample.0", block.name + ".downsample.1", in, out, 1, stride, 0});
         }
       }
       in = out;
@@ -106,7 +117,8 @@ class ResNet final : public Model {
   NodeId forward(Tape& tape, NodeId input) const override {
     const auto conv = [&](const ConvPlan& c, NodeId x, const Fused& fused, const std::string& name) {
       return tape.conv2d(x, maps_.at(c.name),
-                         {.stride_h = c.stride, .stride_w = c.stride, .pad_h = c.pad, .pad_w = c.pad}, fused, name);
+                         {.stride_h = c.stride, .stride_w = c.stride, .pad_h = c.pad, .pad_w = c.pad}, fused,
+                         name);
     };
     NodeId x = conv(net_.stem, input, {.relu = true}, net_.stem.name);
     if (net_.stem_pool) {

@@ -23,8 +23,8 @@ struct ConvPlan {
 };
 
 struct BlockPlan {
-  std::string name;             // "layer1.0"
-  std::vector<ConvPlan> convs;  // two, or three in a bottleneck; the last is added to the skip
+  std::string name;                  // "layer1.0"
+  std::vector<ConvPlan> convs;       // two, or three in a bottleneck; the last is added to the skip
   std::vector<ConvPlan> downsample;  // empty or one
   int shortcut_channels = 0;         // option A: widen to so many; 0: identity or downsample
   int shortcut_stride = 1;

@@ -42,15 +42,15 @@ ConvVariant select_dgrad(const Conv2dShape& shape);
 struct Conv2dFprop {
   Conv2dShape shape;
   ConvVariant variant = ConvVariant::automatic;
-  const float* x = nullptr;         // [n, h, w, c]
-  Part part = Part::all;            // of x
-  const float* w = nullptr;         // [k, r, s, c / groups]
+  const float* x = nullptr;  // [n, h, w, c]
+  Part part = Part::all;     // of x
+  const float* w = nullptr;  // [k, r, s, c / groups]
   float alpha = 1;
   const float* bias = nullptr;      // [k] or null
   const float* residual = nullptr;  // [n, p, q, k] or null; may be y
   bool relu = false;
-  float* y = nullptr;                  // [n, p, q, k]
-  std::uint8_t* relu_mask = nullptr;   // [n, p, q, mask_pitch(k)] or null; only with relu
+  float* y = nullptr;                 // [n, p, q, k]
+  std::uint8_t* relu_mask = nullptr;  // [n, p, q, mask_pitch(k)] or null; only with relu
 };
 
 // dx = mask ⊙ (alpha · part(multiply) ⊙ convᵀ(load(dy), w) + pending); a null `multiply` counts as 1.

@@ -22,7 +22,8 @@ __device__ __forceinline__ long long pixel_of_thread() {
 dim3 grid_for(int channels, long long pixels) {
   const long long blocks = (pixels + block_pixels - 1) / block_pixels;
   const long long y = blocks < most_blocks_y ? blocks : most_blocks_y;
-  return dim3(unsigned((channels + block_channels - 1) / block_channels), unsigned(y), unsigned((blocks + y - 1) / y));
+  return dim3(unsigned((channels + block_channels - 1) / block_channels), unsigned(y),
+              unsigned((blocks + y - 1) / y));
 }
 
 __global__ void fprop(Conv2dFprop a) {

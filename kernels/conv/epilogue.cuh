@@ -8,7 +8,8 @@
 namespace retrace::kernels::RETRACE_TARGET {
 
 // alpha · sum + bias + residual, ReLU'd if asked for. `index` is the flat NPQK index of the output.
-__device__ __forceinline__ float finish_output(const Conv2dFprop& a, float sum, long long index, int channel) {
+__device__ __forceinline__ float finish_output(const Conv2dFprop& a, float sum, long long index,
+                                               int channel) {
   float y = a.alpha * sum;
   if (a.bias) y += a.bias[channel];
   if (a.residual) y += a.residual[index];

@@ -22,9 +22,12 @@ void conv2d_fprop(const Conv2dFprop& a, Stream stream) {
   require(a.x != a.y, "conv2d_fprop", a.shape, "y must not be x");
   const ConvVariant variant = a.variant == ConvVariant::automatic ? select_fprop(a.shape) : a.variant;
   switch (variant) {
-    case ConvVariant::direct: return conv2d_fprop_direct(a, stream);
-    case ConvVariant::tiled: return conv2d_fprop_tiled(a, stream);
-    default: no_such_variant("conv2d_fprop", variant);
+    case ConvVariant::direct:
+      return conv2d_fprop_direct(a, stream);
+    case ConvVariant::tiled:
+      return conv2d_fprop_tiled(a, stream);
+    default:
+      no_such_variant("conv2d_fprop", variant);
   }
 }
 
@@ -36,9 +39,12 @@ void conv2d_dgrad(const Conv2dDgrad& a, Stream stream) {
   require(a.dy.epsilon >= 0, "conv2d_dgrad", a.shape, "epsilon must not be negative");
   const ConvVariant variant = a.variant == ConvVariant::automatic ? select_dgrad(a.shape) : a.variant;
   switch (variant) {
-    case ConvVariant::direct: return conv2d_dgrad_direct(a, stream);
-    case ConvVariant::tiled: return conv2d_dgrad_tiled(a, stream);
-    default: no_such_variant("conv2d_dgrad", variant);
+    case ConvVariant::direct:
+      return conv2d_dgrad_direct(a, stream);
+    case ConvVariant::tiled:
+      return conv2d_dgrad_tiled(a, stream);
+    default:
+      no_such_variant("conv2d_dgrad", variant);
   }
 }
 

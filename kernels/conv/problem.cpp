@@ -6,22 +6,24 @@
 namespace retrace::kernels {
 
 std::string Conv2dShape::describe() const {
-  return fmt::format("n{} h{} w{} c{}, k{} r{} s{}, stride {}x{}, pad {}x{}, dilation {}x{}, groups {}", n, h, w, c, k, r,
-                     s, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups);
+  return fmt::format("n{} h{} w{} c{}, k{} r{} s{}, stride {}x{}, pad {}x{}, dilation {}x{}, groups {}", n, h,
+                     w, c, k, r, s, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups);
 }
 
 void Conv2dShape::validate() const {
   const auto require = [&](bool holds, const char* what) {
     if (!holds) throw Error("convolution " + describe() + ": " + what);
   };
-  require(n >= 1 && h >= 1 && w >= 1 && c >= 1 && k >= 1 && r >= 1 && s >= 1, "every extent must be at least 1");
+  require(n >= 1 && h >= 1 && w >= 1 && c >= 1 && k >= 1 && r >= 1 && s >= 1,
+          "every extent must be at least 1");
   require(stride_h >= 1 && stride_w >= 1, "the stride must be at least 1");
   require(dilation_h >= 1 && dilation_w >= 1, "the dilation must be at least 1");
   require(pad_h >= 0 && pad_w >= 0, "the padding must not be negative");
   require(groups >= 1 && c % groups == 0 && k % groups == 0, "groups must divide both channel counts");
   constexpr long long most = (1LL << 31) - 1;
-  require(1LL * dilation_h * (r - 1) + 1 <= h + 2LL * pad_h && 1LL * dilation_w * (s - 1) + 1 <= w + 2LL * pad_w &&
-              h + 2LL * pad_h <= most && w + 2LL * pad_w <= most,
+  require(1LL * dilation_h * (r - 1) + 1 <= h + 2LL * pad_h &&
+              1LL * dilation_w * (s - 1) + 1 <= w + 2LL * pad_w && h + 2LL * pad_h <= most &&
+              w + 2LL * pad_w <= most,
           "the filter does not fit into the padded input");
   const auto product = [&](long long a, long long b) {
     require(a <= most / b, "an operand of 2^31 elements or more is not supported");
@@ -41,9 +43,12 @@ ConvVariant parse_conv_variant(const std::string& name) {
 
 const char* conv_variant_name(ConvVariant variant) {
   switch (variant) {
-    case ConvVariant::automatic: return "auto";
-    case ConvVariant::direct: return "direct";
-    case ConvVariant::tiled: return "tiled";
+    case ConvVariant::automatic:
+      return "auto";
+    case ConvVariant::direct:
+      return "direct";
+    case ConvVariant::tiled:
+      return "tiled";
   }
   return "?";
 }

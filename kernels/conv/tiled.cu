@@ -36,7 +36,8 @@ struct Tile {
   static constexpr int pitch_a = BM + 4;  // spreads the transposing stores over the banks
   static constexpr int loads_a = BM * BK / 4 / threads;
   static constexpr int loads_b = (BN * BK / 4 + threads - 1) / threads;
-  static_assert(BM * BK % (4 * threads) == 0, "every thread must load the same number of 16-byte pieces of A");
+  static_assert(BM * BK % (4 * threads) == 0,
+                "every thread must load the same number of 16-byte pieces of A");
   static_assert(BK % 4 == 0 && BN % 8 == 0 && BM % 8 == 0, "tiles are made of 8 x 8 sums and 16-byte loads");
 };
 
@@ -101,17 +102,18 @@ __global__ void __launch_bounds__(T::threads) gather_gemm(Args a) {
     row_image[l] = exists ? row / rows_w / rows_h : 0;
   }
   const auto set_tap = [&](const Step& at) {
-    const int offset_h = is_dgrad ? (phase_h + d.pad_h - at.r * d.dilation_h) / d.stride_h
-                                  : at.r * d.dilation_h - d.pad_h;
-    const int offset_w = is_dgrad ? (phase_w + d.pad_w - at.s * d.dilation_w) / d.stride_w
-                                  : at.s * d.dilation_w - d.pad_w;
+    const int offset_h =
+        is_dgrad ? (phase_h + d.pad_h - at.r * d.dilation_h) / d.stride_h : at.r * d.dilation_h - d.pad_h;
+    const int offset_w =
+        is_dgrad ? (phase_w + d.pad_w - at.s * d.dilation_w) / d.stride_w : at.s * d.dilation_w - d.pad_w;
 #pragma unroll
     for (int l = 0; l < T::loads_a; ++l) {
       const int h = row_h[l] + offset_h, w = row_w[l] + offset_w;
       inside[l] = h >= 0 && h < source_h && (Merged || (w >= 0 && w < source_w));
-      base[l] = inside[l] ? Merged ? (row_image[l] * source_h + h) * source_w * source_c
-                                   : ((row_image[l] * source_h + h) * source_w + w) * source_c + group * reduction
-                          : 0;
+      base[l] = inside[l]
+                    ? Merged ? (row_image[l] * source_h + h) * source_w * source_c
+                             : ((row_image[l] * source_h + h) * source_w + w) * source_c + group * reduction
+                    : 0;
     }
   };
 
@@ -130,8 +132,10 @@ __global__ void __launch_bounds__(T::threads) gather_gemm(Args a) {
       return part_of(a.part, source[i]);
     }
   };
-  const bool wide_a = !Merged && plain && reduction % 4 == 0 && reinterpret_cast<std::uintptr_t>(source) % 16 == 0;
-  const bool wide_b = (is_dgrad ? C % 4 == 0 : !Merged && C % 4 == 0) && reinterpret_cast<std::uintptr_t>(a.w) % 16 == 0;
+  const bool wide_a =
+      !Merged && plain && reduction % 4 == 0 && reinterpret_cast<std::uintptr_t>(source) % 16 == 0;
+  const bool wide_b =
+      (is_dgrad ? C % 4 == 0 : !Merged && C % 4 == 0) && reinterpret_cast<std::uintptr_t>(a.w) % 16 == 0;
 
   float4 next_a[T::loads_a], next_b[T::loads_b];
   const auto fetch = [&](const Step& at) {
@@ -155,7 +159,8 @@ __global__ void __launch_bounds__(T::threads) gather_gemm(Args a) {
           const int end = Merged ? source_w * source_c : reduction;
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
-            if (c + i < reduction && from + c + i >= 0 && from + c + i < end) v[i] = read(base[l] + from + c + i);
+            if (c + i < reduction && from + c + i >= 0 && from + c + i < end)
+              v[i] = read(base[l] + from + c + i);
           }
         }
       }

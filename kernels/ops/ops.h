@@ -31,7 +31,7 @@ struct LinearDgrad {
   const float* multiply = nullptr;  // [n, c] or null
   Part part = Part::all;
   SignalEpilogue epilogue{};  // [n, c]
-  float* dx = nullptr;      // [n, c]
+  float* dx = nullptr;        // [n, c]
 };
 
 // --- pool.cu ---
@@ -41,7 +41,8 @@ struct PoolShape {
   int r = 1, s = 1;
   int stride_h = 1, stride_w = 1;
   int pad_h = 0, pad_w = 0;
-  bool ceil_mode = false;  // PyTorch's: a last window may start inside the input or its left padding, not beyond
+  bool ceil_mode =
+      false;  // PyTorch's: a last window may start inside the input or its left padding, not beyond
   constexpr int p() const { return outputs(h, r, stride_h, pad_h); }
   constexpr int q() const { return outputs(w, s, stride_w, pad_w); }
   void validate() const;  // throws Error; padding over half the window is refused, as in PyTorch
@@ -110,7 +111,7 @@ struct ReluBackward {
   int pixels = 1, c = 1;
   const float* dy = nullptr;
   SignalEpilogue epilogue{};  // its mask is required
-  float* dx = nullptr;      // may be dy
+  float* dx = nullptr;        // may be dy
 };
 // y = relu(a + b) or a + b. Its backward is the signal itself, handed to both.
 struct AddFprop {
@@ -158,8 +159,8 @@ struct SoftmaxBackward {
 
 // y = (pixel / 255 − mean) / std per channel, computed as one multiply-add with host-made scale and shift.
 struct NormalizeU8 {
-  int n = 1, h = 1, w = 1, c = 3;           // c <= 4
-  const std::uint8_t* pixels = nullptr;     // [n, h, w, c]
+  int n = 1, h = 1, w = 1, c = 3;        // c <= 4
+  const std::uint8_t* pixels = nullptr;  // [n, h, w, c]
   float mean[4] = {}, std[4] = {1, 1, 1, 1};
   float* y = nullptr;  // [n, h, w, c]
 };

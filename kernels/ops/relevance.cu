@@ -30,7 +30,9 @@ __device__ __forceinline__ Quotient quotient(float r, float d, float epsilon, do
   return {s, s * sign};
 }
 
-__device__ __forceinline__ float at(const float* bias, int channel) { return bias ? bias[channel] : 0.0f; }
+__device__ __forceinline__ float at(const float* bias, int channel) {
+  return bias ? bias[channel] : 0.0f;
+}
 
 __global__ void __launch_bounds__(gate_threads) gate(RelevanceGate a) {
   const long long first = static_cast<long long>(blockIdx.x) * gate_block_elements;
@@ -53,8 +55,10 @@ __global__ void __launch_bounds__(gate_threads) gate(RelevanceGate a) {
       if (a.bias == BiasPolicy::absorb) sums.absorbed_bias += s * b;
       if (a.bias == BiasPolicy::spread && b != 0) {
         const float p = a.positive[i];
-        if (p != 0) f = s * b / p;
-        else sums.dropped += s * b;
+        if (p != 0)
+          f = s * b / p;
+        else
+          sums.dropped += s * b;
       }
     } else if (a.rule == GateRule::gamma) {
       const float base = with_bias ? v : v - b;
@@ -70,8 +74,10 @@ __global__ void __launch_bounds__(gate_threads) gate(RelevanceGate a) {
         if (a.bias == BiasPolicy::absorb) sums.absorbed_bias += q.s * share;
         float fed = 0;
         if (a.bias == BiasPolicy::spread) {
-          if (part != 0) fed = q.s * (a.gamma + share / part);
-          else sums.dropped += q.s * share;
+          if (part != 0)
+            fed = q.s * (a.gamma + share / part);
+          else
+            sums.dropped += q.s * share;
         }
         (up ? s : s2) = q.s;
         (up ? f : f2) = fed;
@@ -153,14 +159,19 @@ void relevance_gate(const RelevanceGate& a, Stream stream) {
       require(a.positive && (a.negative || !a.s2), name, "gamma needs P, and N with s2");
       require(!spread || (a.f && (a.f2 || !a.s2)), name, "gamma with spread needs f, and f2 with s2");
       break;
-    case GateRule::alpha_beta: require(a.positive && a.negative && a.s2, name, "alpha_beta needs P, N and s2"); break;
-    case GateRule::ratio: require(a.positive, name, "ratio needs P"); break;
+    case GateRule::alpha_beta:
+      require(a.positive && a.negative && a.s2, name, "alpha_beta needs P, N and s2");
+      break;
+    case GateRule::ratio:
+      require(a.positive, name, "ratio needs P");
+      break;
   }
   launch<gate>(dim3(unsigned(gate_blocks(a.count)), unsigned(a.n)), gate_threads, 0, stream)(a);
 }
 
 void relevance_sums(const RelevanceSums& a, Stream stream) {
-  require(a.n >= 1 && a.blocks >= 1 && a.sums && a.out, "relevance_sums", "n, blocks, sums and out are required");
+  require(a.n >= 1 && a.blocks >= 1 && a.sums && a.out, "relevance_sums",
+          "n, blocks, sums and out are required");
   launch<add_sums>(unsigned((a.n + 63) / 64), 64, 0, stream)(a);
 }
 

@@ -48,17 +48,17 @@ struct RelevanceGate {
   BiasPolicy bias = BiasPolicy::absorb;
   float gamma = 0, alpha = 2, beta = 1, epsilon = 0;
   int n = 1, channels = 1;
-  long long count = 1;                        // per image, a multiple of channels
-  const float* c = nullptr;                   // [n, count]
-  const float* v = nullptr;                   // [n, count]
-  const float* positive = nullptr;            // P or null
-  const float* negative = nullptr;            // N or null
-  const float* b = nullptr;                   // [channels] or null
-  const float* bp = nullptr;                  // [channels] or null
-  const float* bn = nullptr;                  // [channels] or null
-  float *s = nullptr, *f = nullptr;           // [n, count]
-  float *s2 = nullptr, *f2 = nullptr;         // [n, count] or null
-  GateSums* sums = nullptr;                   // or null
+  long long count = 1;                 // per image, a multiple of channels
+  const float* c = nullptr;            // [n, count]
+  const float* v = nullptr;            // [n, count]
+  const float* positive = nullptr;     // P or null
+  const float* negative = nullptr;     // N or null
+  const float* b = nullptr;            // [channels] or null
+  const float* bp = nullptr;           // [channels] or null
+  const float* bn = nullptr;           // [channels] or null
+  float *s = nullptr, *f = nullptr;    // [n, count]
+  float *s2 = nullptr, *f2 = nullptr;  // [n, count] or null
+  GateSums* sums = nullptr;            // or null
 };
 inline constexpr long long gate_block_elements = 4096;
 constexpr int gate_blocks(long long count) {

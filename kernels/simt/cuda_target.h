@@ -7,7 +7,7 @@
 
 #define SHARED(T, name, N) __shared__ T name[N]
 // One untyped array serves every kernel: extern shared arrays of one name must have one type.
-#define SHARED_DYNAMIC(T, name)                                            \
+#define SHARED_DYNAMIC(T, name)                                           \
   extern __shared__ __align__(16) unsigned char retrace_dynamic_shared[]; \
   T* name = reinterpret_cast<T*>(retrace_dynamic_shared)
 

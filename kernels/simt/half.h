@@ -1,5 +1,6 @@
-// Sixteen-bit floats as bits, for kernels of both targets and for the host: bf16 (8 exponent bits, 7 of mantissa)
-// and IEEE f16. Conversions round to nearest, ties to even; NaN stays NaN, and what is too large becomes infinity.
+// Sixteen-bit floats as bits, for kernels of both targets and for the host: bf16 (8 exponent bits, 7 of
+// mantissa) and IEEE f16. Conversions round to nearest, ties to even; NaN stays NaN, and what is too large
+// becomes infinity.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -24,7 +25,9 @@ RETRACE_HALF float float_of_bits(std::uint32_t bits) {
   return x;
 }
 
-RETRACE_HALF float bf16_to_float(std::uint16_t bits) { return float_of_bits(std::uint32_t(bits) << 16); }
+RETRACE_HALF float bf16_to_float(std::uint16_t bits) {
+  return float_of_bits(std::uint32_t(bits) << 16);
+}
 RETRACE_HALF std::uint16_t float_to_bf16(float x) {
   const std::uint32_t bits = bits_of_float(x);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return std::uint16_t(bits >> 16 | 0x40u);

@@ -89,7 +89,8 @@ void mma_f16_together(void* const* operands, unsigned mask);
 void mma_tf32_together(void* const* operands, unsigned mask);
 
 inline void mma_m16n8k16_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
-                              const float (&c)[4], std::source_location at = std::source_location::current()) {
+                              const float (&c)[4],
+                              std::source_location at = std::source_location::current()) {
   MmaOperand operand{d, a, b, c};
   warp_collective(mma_bf16_together, 0xffffffffu, &operand, at);
 }
@@ -107,7 +108,8 @@ inline void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4], const s
 inline std::uint32_t round_to_tf32(float x) {
   const std::uint32_t bits = __float_as_uint(x);
   if ((bits & 0x7f800000u) == 0x7f800000u) return (bits & 0x7fffffu) ? 0x7fffffffu : bits;  // NaN, infinity
-  return (bits + 0x1000u) & 0xffffe000u;  // half of the last bit kept; a carry runs into the exponent, rightly
+  return (bits + 0x1000u) &
+         0xffffe000u;  // half of the last bit kept; a carry runs into the exponent, rightly
 }
 
 // Each lane loads the row it brings into `bits`; `r` receives its part of all of them.
@@ -117,7 +119,8 @@ struct LdmatrixOperand {
 };
 void ldmatrix_together(void* const* operands, unsigned mask);
 void ldmatrix_trans_together(void* const* operands, unsigned mask);
-void ldmatrix_x4(WarpFunction together, std::uint32_t (&r)[4], const void* row, const std::source_location& at);
+void ldmatrix_x4(WarpFunction together, std::uint32_t (&r)[4], const void* row,
+                 const std::source_location& at);
 
 inline void ldmatrix_x4(std::uint32_t (&r)[4], const void* row,
                         std::source_location at = std::source_location::current()) {

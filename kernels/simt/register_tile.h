@@ -37,7 +37,9 @@ class RegisterTile {
 #endif
   }
 
-  __device__ __forceinline__ float at(int i, int j) const { return sum_[i][j]; }
+  __device__ __forceinline__ float at(int i, int j) const {
+    return sum_[i][j];
+  }
 
  private:
 #if defined(__CUDACC__)

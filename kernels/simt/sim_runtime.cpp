@@ -20,8 +20,9 @@ Pool& pool() {
 
 void set_sim_options(const SimOptions& options) {
   if (!sim_racecheck && (options.count_accesses || options.check_global_races)) {
-    throw UsageError("simulator: counting accesses and checking races between blocks need a build with "
-                     "RETRACE_RACECHECK=ON");
+    throw UsageError(
+        "simulator: counting accesses and checking races between blocks need a build with "
+        "RETRACE_RACECHECK=ON");
   }
   const std::lock_guard lock(options_mutex);
   options_now = options;
@@ -41,12 +42,12 @@ void run_grid(const char* kernel, const LaunchShape& shape, void (*thread)(void*
   // The limits of CUDA's compute capabilities 8.0 to 10.0.
   if (size == 0 || block.x > 1024 || block.y > 1024 || block.z > 64 || size > 1024 || grid.y > 65535 ||
       grid.z > 65535 || grid.x > 0x7fffffffu || shared_bytes > SharedMemory::max_bytes) {
-    throw Error("kernel " + kernel_name(kernel) + ": a grid of " + triple({grid.x, grid.y, grid.z}) +
-                " blocks of " + triple({block.x, block.y, block.z}) + " threads with " +
-                std::to_string(shared_bytes) +
-                " bytes of shared memory cannot be launched on any GPU (at most (2147483647,65535,65535) blocks, "
-                "1024 threads, (1024,1024,64) of them, " +
-                std::to_string(SharedMemory::max_bytes) + " bytes)");
+    throw Error(
+        "kernel " + kernel_name(kernel) + ": a grid of " + triple({grid.x, grid.y, grid.z}) + " blocks of " +
+        triple({block.x, block.y, block.z}) + " threads with " + std::to_string(shared_bytes) +
+        " bytes of shared memory cannot be launched on any GPU (at most (2147483647,65535,65535) blocks, "
+        "1024 threads, (1024,1024,64) of them, " +
+        std::to_string(SharedMemory::max_bytes) + " bytes)");
   }
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   const Launch launch{kernel, shape, thread, body, sim_options(), sim_racecheck ? memory_blocks() : nullptr};

@@ -49,8 +49,8 @@ class SimError : public Error {
   using Error::Error;
 };
 
-// What one line of a kernel asked of memory, summed over the launches since reset_access_report(). A request is
-// one instruction of one warp.
+// What one line of a kernel asked of memory, summed over the launches since reset_access_report(). A request
+// is one instruction of one warp.
 struct AccessSite {
   std::string kernel;
   std::string place;  // file:line
@@ -62,8 +62,8 @@ struct AccessSite {
   // What the same bytes would cost without conflicts and side by side.
   std::uint64_t ideal = 0;
 };
-// Worst first. Empty unless SimOptions::count_accesses was on. Lanes are matched by line and by how often they
-// have come by since the last barrier, which is what a warp does whose lanes take the same branches.
+// Worst first. Empty unless SimOptions::count_accesses was on. Lanes are matched by line and by how often
+// they have come by since the last barrier, which is what a warp does whose lanes take the same branches.
 std::vector<AccessSite> access_report();
 void reset_access_report();
 
@@ -71,9 +71,9 @@ struct LaunchShape {
   dim3 grid, block;
   std::size_t shared_bytes = 0;
 };
-// Runs `thread(body)` once for every thread of the grid; throws SimError after the first fault (what other blocks
-// have written by then stays written), Error for a shape that no GPU takes. `kernel` is a name or the compiler's
-// signature of Launcher; it must outlive the program.
+// Runs `thread(body)` once for every thread of the grid; throws SimError after the first fault (what other
+// blocks have written by then stays written), Error for a shape that no GPU takes. `kernel` is a name or the
+// compiler's signature of Launcher; it must outlive the program.
 void run_grid(const char* kernel, const LaunchShape& shape, void (*thread)(void*), void* body);
 
 // --- called from inside a simulated thread ---
@@ -88,8 +88,8 @@ extern thread_local constinit ThreadVariables current __attribute__((tls_model("
 // Waits for every thread of the block; returns for how many of them `predicate` was true.
 int block_barrier(bool predicate, const std::source_location& at);
 
-// Waits until every lane in `mask` has come to this collective. The last to come runs `together` once, with what
-// each lane brought (entry i is lane i's `operand`; null for lanes outside the mask), then all go on.
+// Waits until every lane in `mask` has come to this collective. The last to come runs `together` once, with
+// what each lane brought (entry i is lane i's `operand`; null for lanes outside the mask), then all go on.
 using WarpFunction = void (*)(void* const* operands, unsigned mask);
 void warp_collective(WarpFunction together, unsigned mask, void* operand, const std::source_location& at);
 

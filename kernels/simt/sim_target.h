@@ -25,8 +25,8 @@
 #define gridDim (::retrace::simt::current.grid_dim)
 
 // The tag tells arrays apart: one per place in the source, and per instantiation of a template.
-#define SHARED(T, name, N)                                                                       \
-  static constexpr ::retrace::simt::SharedTag name##_shared_array{#name, __FILE__, __LINE__};    \
+#define SHARED(T, name, N)                                                                    \
+  static constexpr ::retrace::simt::SharedTag name##_shared_array{#name, __FILE__, __LINE__}; \
   T* const name = static_cast<T*>(::retrace::simt::shared_array(&name##_shared_array, sizeof(T) * (N)))
 #define SHARED_DYNAMIC(T, name) T* const name = static_cast<T*>(::retrace::simt::shared_dynamic())
 
@@ -48,7 +48,8 @@ struct Launcher<Kernel> {
   void operator()(Params... args) const {
     auto thread = [&] { Kernel(args...); };
     using Body = decltype(thread);
-    run_grid(kernel_signature<Kernel>(), shape, [](void* body) { (*static_cast<Body*>(body))(); }, &thread);
+    run_grid(
+        kernel_signature<Kernel>(), shape, [](void* body) { (*static_cast<Body*>(body))(); }, &thread);
   }
 };
 

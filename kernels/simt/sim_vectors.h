@@ -5,16 +5,20 @@
 namespace retrace::simt {
 
 // The macro stays inside this file; CUDA's make_ functions come with each type.
-#define RETRACE_VECTOR2(NAME, T, ALIGN)            \
+#define RETRACE_VECTOR2(NAME, T, ALIGN)  \
+  struct alignas(ALIGN) NAME {           \
+    T x, y;                              \
+  };                                     \
+  constexpr NAME make_##NAME(T x, T y) { \
+    return {x, y};                       \
+  }
+#define RETRACE_VECTOR4(NAME, T, ALIGN)            \
   struct alignas(ALIGN) NAME {                     \
-    T x, y;                                        \
+    T x, y, z, w;                                  \
   };                                               \
-  constexpr NAME make_##NAME(T x, T y) { return {x, y}; }
-#define RETRACE_VECTOR4(NAME, T, ALIGN)                      \
-  struct alignas(ALIGN) NAME {                               \
-    T x, y, z, w;                                            \
-  };                                                         \
-  constexpr NAME make_##NAME(T x, T y, T z, T w) { return {x, y, z, w}; }
+  constexpr NAME make_##NAME(T x, T y, T z, T w) { \
+    return {x, y, z, w};                           \
+  }
 
 RETRACE_VECTOR2(char2, signed char, 2)
 RETRACE_VECTOR2(uchar2, unsigned char, 2)
@@ -40,10 +44,14 @@ RETRACE_VECTOR4(float4, float, 16)
 struct float3 {
   float x, y, z;
 };
-constexpr float3 make_float3(float x, float y, float z) { return {x, y, z}; }
+constexpr float3 make_float3(float x, float y, float z) {
+  return {x, y, z};
+}
 struct int3 {
   int x, y, z;
 };
-constexpr int3 make_int3(int x, int y, int z) { return {x, y, z}; }
+constexpr int3 make_int3(int x, int y, int z) {
+  return {x, y, z};
+}
 
 }  // namespace retrace::simt

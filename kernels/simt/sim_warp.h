@@ -22,7 +22,8 @@ inline int __syncthreads_or(int predicate, std::source_location at = std::source
 inline int __syncthreads_and(int predicate, std::source_location at = std::source_location::current()) {
   return block_barrier(predicate == 0, at) == 0;
 }
-inline void __syncwarp(unsigned mask = 0xffffffffu, std::source_location at = std::source_location::current()) {
+inline void __syncwarp(unsigned mask = 0xffffffffu,
+                       std::source_location at = std::source_location::current()) {
   warp_collective(nullptr, mask, nullptr, at);
 }
 
@@ -33,8 +34,8 @@ struct ShuffleOperand {
 };
 void shuffle_together(void* const* operands, unsigned mask);
 
-// Moves any trivially copyable value of at most 8 bytes. A source outside the lane's own segment of `width` lanes
-// (a power of two) yields the lane's own value, as on the GPU; one that the mask leaves out is a fault.
+// Moves any trivially copyable value of at most 8 bytes. A source outside the lane's own segment of `width`
+// lanes (a power of two) yields the lane's own value, as on the GPU; one that the mask leaves out is a fault.
 template <class T>
 T shuffle(unsigned mask, T value, int source, const std::source_location& at) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8);

@@ -1,5 +1,5 @@
-// What a kernel file may use. The same source is compiled by nvcc for the GPU and by the host compiler for the
-// simulator; this header supplies whichever side is needed.
+// What a kernel file may use. The same source is compiled by nvcc for the GPU and by the host compiler for
+// the simulator; this header supplies whichever side is needed.
 //
 // A kernel file looks like this:
 //
@@ -14,10 +14,11 @@
 //
 // Beside plain CUDA C++ it gets:
 //   RETRACE_TARGET                       namespace of the target being compiled: `cuda` or `sim`
-//   launch<kernel>(grid, block, shared_bytes, stream)(args…)   start a kernel; checks the launch, throws Error
-//   SHARED(T, name, N)                   a shared array of N elements; `name` is a T*
-//   SHARED_DYNAMIC(T, name)              the block's dynamic shared memory (shared_bytes of the launch)
-// Every function that is not spelled alike on both sides (PTX instructions) has one wrapper, declared for both.
+//   launch<kernel>(grid, block, shared_bytes, stream)(args…)   start a kernel; checks the launch, throws
+//   Error SHARED(T, name, N)                   a shared array of N elements; `name` is a T* SHARED_DYNAMIC(T,
+//   name)              the block's dynamic shared memory (shared_bytes of the launch)
+// Every function that is not spelled alike on both sides (PTX instructions) has one wrapper, declared for
+// both.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -22,7 +22,8 @@ struct Golden {
   std::string model;
 
   explicit Golden(const std::string& name)
-      : file(weights::read_checkpoint(std::string(RETRACE_GOLDENS) + "/" + name + ".safetensors")), model(name) {}
+      : file(weights::read_checkpoint(std::string(RETRACE_GOLDENS) + "/" + name + ".safetensors")),
+        model(name) {}
 
   std::vector<float> get(const std::string& name) const {
     const auto* t = file.find(name);
@@ -51,8 +52,14 @@ struct Golden {
     const int h = int(shape[0]), w = int(shape[1]);
     const Tensor bytes = Tensor::from_host(device, {pictures(), h, w, 3}, pixels);
     Tensor x(device, {pictures(), h, w, 3});
-    device.kernels().normalize_u8({.n = pictures(), .h = h, .w = w, .c = 3, .pixels = bytes.data<std::uint8_t>(),
-                                   .mean = {0.485f, 0.456f, 0.406f}, .std = {0.229f, 0.224f, 0.225f}, .y = x.data()},
+    device.kernels().normalize_u8({.n = pictures(),
+                                   .h = h,
+                                   .w = w,
+                                   .c = 3,
+                                   .pixels = bytes.data<std::uint8_t>(),
+                                   .mean = {0.485f, 0.456f, 0.406f},
+                                   .std = {0.229f, 0.224f, 0.225f},
+                                   .y = x.data()},
                                   device.stream());
     return x;
   }
@@ -71,7 +78,8 @@ std::vector<int> targets_of(const Golden& golden, const std::string& which) {
   return targets;
 }
 
-void check_maps(const Golden& golden, const std::vector<float>& values, const std::string& name, double tolerance) {
+void check_maps(const Golden& golden, const std::vector<float>& values, const std::string& name,
+                double tolerance) {
   for (int p = 0; p < golden.pictures(); ++p) {
     const std::string full = "picture" + std::to_string(p) + "." + name;
     const Comparison c = compare(part(values, p, golden.pictures()), golden.get(full));
@@ -107,7 +115,8 @@ TEST_CASE("seeded networks agree with PyTorch, pytorch-grad-cam, Captum and Zenn
         for (const float v : mine) sum += v;
         const auto stats = golden.get("picture" + std::to_string(p) + ".stats." + layer);
         CHECK_MESSAGE(sum / double(mine.size()) == doctest::Approx(stats[0]).epsilon(1e-4), layer);
-        CHECK_MESSAGE(*std::max_element(mine.begin(), mine.end()) == doctest::Approx(stats[3]).epsilon(1e-4), layer);
+        CHECK_MESSAGE(*std::max_element(mine.begin(), mine.end()) == doctest::Approx(stats[3]).epsilon(1e-4),
+                      layer);
       }
     }
 
@@ -128,10 +137,13 @@ TEST_CASE("seeded networks agree with PyTorch, pytorch-grad-cam, Captum and Zenn
     }
     check_maps(golden, run("lrp", top).values, "lrp.gamma-flat", 1e-4);
     check_maps(golden, run("lrp:gamma-flat,bias=absorb", top).values, "lrp.gamma-flat.absorb-joint", 1e-4);
-    check_maps(golden, run("lrp:epsilon-plus-flat,bias=ignore", top).values, "lrp.epsilon-plus-flat.ignore-joint", 1e-4);
-    check_maps(golden, run("lrp:epsilon-plus-flat,bias=absorb", top).values, "lrp.epsilon-plus-flat.absorb-joint", 1e-4);
+    check_maps(golden, run("lrp:epsilon-plus-flat,bias=ignore", top).values,
+               "lrp.epsilon-plus-flat.ignore-joint", 1e-4);
+    check_maps(golden, run("lrp:epsilon-plus-flat,bias=absorb", top).values,
+               "lrp.epsilon-plus-flat.absorb-joint", 1e-4);
     check_maps(golden, run("lrp:epsilon,bias=absorb", top).values, "lrp.epsilon.absorb-joint", 1e-4);
-    check_maps(golden, run("lrp:gamma-flat,residual=split,epsilon=0", top).values, "lrp.gamma-flat.spread-split", 1e-4);
+    check_maps(golden, run("lrp:gamma-flat,residual=split,epsilon=0", top).values,
+               "lrp.gamma-flat.spread-split", 1e-4);
   }
 }
 
@@ -144,8 +156,10 @@ TEST_CASE("conservation and ledgers on the seeded networks") {
     const NodeId logits = model->forward(tape, tape.input(golden.batch(device)));
     const auto top = targets_of(golden, "target");
     for (const std::string& composite : lrp_composites()) {
-      for (const std::string options : {"bias=absorb,residual=split", "bias=absorb", "bias=ignore", "bias=spread"}) {
-        if (composite.find("alpha2") != std::string::npos && options != "bias=absorb,residual=split") continue;
+      for (const std::string options :
+           {"bias=absorb,residual=split", "bias=absorb", "bias=ignore", "bias=spread"}) {
+        if (composite.find("alpha2") != std::string::npos && options != "bias=absorb,residual=split")
+          continue;
         const Attribution a =
             attribute(*model, tape, logits, top, parse_method("lrp:" + composite + "," + options));
         for (std::size_t i = 0; i < top.size(); ++i) {
@@ -194,7 +208,8 @@ TEST_CASE("a trained ResNet-20, where its file is at hand") {
     return;
   }
   Device& device = test_device();
-  const LoadedModel loaded = load_model(device, "", std::filesystem::path(folder) / "resnet20-12fca82f.th", 1);
+  const LoadedModel loaded =
+      load_model(device, "", std::filesystem::path(folder) / "resnet20-12fca82f.th", 1);
   CHECK(loaded.model->info().name == "cifar_resnet20");
   CHECK(loaded.model->info().labels.size() == 10);
 }

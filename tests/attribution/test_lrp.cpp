@@ -31,7 +31,8 @@ Case make_case(Device& device, unsigned number, bool residual, float bias = 0.2f
 }
 
 // Relevance per unit (1 at the target) for the walk, and the relevance itself for the reference.
-std::pair<Tensor, reference::Values> starts(Device& device, const Case& made, const reference::TapeReference& exact) {
+std::pair<Tensor, reference::Values> starts(Device& device, const Case& made,
+                                            const reference::TapeReference& exact) {
   const Tensor& z = made.tape.value(made.logits);
   std::vector<float> unit(std::size_t(z.size()));
   reference::Values relevance(unit.size());
@@ -64,7 +65,8 @@ void check_against_reference(const LrpOptions& options, const Case& made, double
       const LedgerEntry& e = row.images[image];
       const double open = e.entering - e.leaving - e.absorbed_bias - e.absorbed_epsilon - e.dropped;
       const double scale = std::max({std::abs(e.entering), std::abs(e.leaving), std::abs(t.start)});
-      CHECK_MESSAGE(std::abs(open) < 1e-5 * scale, row.layer << " (" << row.rule << ") leaves " << open << " open");
+      CHECK_MESSAGE(std::abs(open) < 1e-5 * scale,
+                    row.layer << " (" << row.rule << ") leaves " << open << " open");
     }
   }
 }
@@ -76,8 +78,9 @@ const BiasPolicy policies[] = {BiasPolicy::absorb, BiasPolicy::ignore, BiasPolic
 double tolerance_for(const LrpOptions& o) {
   const bool divides_by_cancelled_sums = o.conv == LayerRule::epsilon || o.conv == LayerRule::gamma;
   if (!divides_by_cancelled_sums) return 2e-5;
-  return o.bias == BiasPolicy::ignore || o.residual == ResidualPolicy::split || o.conv == LayerRule::epsilon ? 2e-3
-                                                                                                           : 2e-5;
+  return o.bias == BiasPolicy::ignore || o.residual == ResidualPolicy::split || o.conv == LayerRule::epsilon
+             ? 2e-3
+             : 2e-5;
 }
 
 }  // namespace
@@ -197,7 +200,8 @@ TEST_CASE("relevance where it is not defined is refused with the layer's name") 
   }
   {
     Tape tape(device);
-    const NodeId pool = tape.avg_pool(tape.input(x), {.r = 2, .s = 2, .stride_h = 2, .stride_w = 2}, true, "pool");
+    const NodeId pool =
+        tape.avg_pool(tape.input(x), {.r = 2, .s = 2, .stride_h = 2, .stride_w = 2}, true, "pool");
     CHECK_THROWS_WITH_AS(run(tape, pool), doctest::Contains("layer pool"), Error);
   }
 }

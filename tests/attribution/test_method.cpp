@@ -13,7 +13,8 @@ TEST_CASE("methods and their options") {
   CHECK(plain.lrp.start == Start::logit);
   CHECK(plain.lrp.gamma == 0.25f);
   CHECK(plain.lrp.epsilon_value() == 0);
-  const Method full = parse_method("lrp:bias=absorb,epsilon-plus-flat,residual=split,start=one-hot,epsilon=1e-3");
+  const Method full =
+      parse_method("lrp:bias=absorb,epsilon-plus-flat,residual=split,start=one-hot,epsilon=1e-3");
   CHECK(full.lrp.composite == "epsilon-plus-flat");
   CHECK(full.lrp.conv == LayerRule::z_plus);
   CHECK(full.lrp.first == LayerRule::flat);

@@ -28,7 +28,8 @@ Times measure(Device& device, int runs, const std::function<void()>& work) {
     const auto begin = std::chrono::steady_clock::now();
     work();
     device.synchronize();
-    all.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+    all.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
   }
   std::sort(all.begin(), all.end());
   const auto at = [&](double p) { return all[std::size_t(p * double(all.size() - 1) + 0.5)]; };
@@ -42,12 +43,18 @@ int main(int argc, char** argv) try {
   int batch = 1, size = 224, runs = 5;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string key = argv[i], value = argv[i + 1];
-    if (key == "--device") device_name = value;
-    else if (key == "--model") model_name = value;
-    else if (key == "--batch") batch = std::stoi(value);
-    else if (key == "--size") size = std::stoi(value);
-    else if (key == "--runs") runs = std::stoi(value);
-    else throw UsageError("option " + key + ": expected --device, --model, --batch, --size or --runs");
+    if (key == "--device")
+      device_name = value;
+    else if (key == "--model")
+      model_name = value;
+    else if (key == "--batch")
+      batch = std::stoi(value);
+    else if (key == "--size")
+      size = std::stoi(value);
+    else if (key == "--runs")
+      runs = std::stoi(value);
+    else
+      throw UsageError("option " + key + ": expected --device, --model, --batch, --size or --runs");
   }
   const auto device = Device::open(device_name);
   const LoadedModel loaded = load_model(*device, model_name, std::filesystem::path{}, 1);
@@ -57,8 +64,8 @@ int main(int argc, char** argv) try {
   for (float& p : pixels) p = normal(random);
   const Tensor x = Tensor::from_host(*device, {batch, size, size, 3}, pixels);
 
-  fmt::print("{} on {} ({}), batch {}, {} x {}, fp32, median of {} [5 %, 95 %]\n", model_name, device->info().id,
-             device->info().name, batch, size, size, runs);
+  fmt::print("{} on {} ({}), batch {}, {} x {}, fp32, median of {} [5 %, 95 %]\n", model_name,
+             device->info().id, device->info().name, batch, size, size, runs);
   device->reset_peak();
   const auto print = [&](const char* what, const Times& t) {
     fmt::print("  {:<28} {:9.2f} ms [{:.2f}, {:.2f}]   {:.1f} pictures/s\n", what, t.median, t.low, t.high,

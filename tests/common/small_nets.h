@@ -25,7 +25,8 @@ class SmallNets {
   // KRSC, scaled so that activations stay of order 1.
   std::shared_ptr<LinearMap> conv(const std::string& name, int k, int r, int c, float bias = 0.2f) {
     const float scale = std::sqrt(1.6f / float(r * r * c));
-    return std::make_shared<LinearMap>(name, values({k, r, r, c}, scale), bias > 0 ? values({k}, bias) : Tensor());
+    return std::make_shared<LinearMap>(name, values({k, r, r, c}, scale),
+                                       bias > 0 ? values({k}, bias) : Tensor());
   }
   std::shared_ptr<LinearMap> dense(const std::string& name, int k, int c, float bias = 0.2f) {
     return std::make_shared<LinearMap>(name, values({k, c}, std::sqrt(1.0f / float(c))),
@@ -40,10 +41,10 @@ class SmallNets {
     at = tape.max_pool(at, {.r = 3, .s = 3, .stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1}, "maxpool");
     const auto block = [&](const std::string& name, int c, int k, int stride, NodeId skip) {
       const NodeId h = tape.conv2d(at, conv(name + ".a", k, 3, c, bias),
-                                   {.stride_h = stride, .stride_w = stride, .pad_h = 1, .pad_w = 1}, {.relu = true},
-                                   name + ".a");
-      at = tape.conv2d(h, conv(name + ".b", k, 3, k, bias), {.pad_h = 1, .pad_w = 1}, {.residual = skip, .relu = true},
-                       name);
+                                   {.stride_h = stride, .stride_w = stride, .pad_h = 1, .pad_w = 1},
+                                   {.relu = true}, name + ".a");
+      at = tape.conv2d(h, conv(name + ".b", k, 3, k, bias), {.pad_h = 1, .pad_w = 1},
+                       {.residual = skip, .relu = true}, name);
     };
     block("one", 8, 8, 1, at);
     block("two", 8, 12, 2,
@@ -58,13 +59,15 @@ class SmallNets {
   NodeId plain_net(Tape& tape, const Tensor& x, float bias = 0.2f) {
     NodeId at = tape.conv2d(tape.input(x), conv("first", 8, 3, int(x.dim(3)), bias), {.pad_h = 1, .pad_w = 1},
                             {.relu = true}, "first");
-    const NodeId left = tape.conv2d(at, conv("left", 8, 3, 4, bias), {.pad_h = 1, .pad_w = 1, .groups = 2}, {}, "left");
+    const NodeId left =
+        tape.conv2d(at, conv("left", 8, 3, 4, bias), {.pad_h = 1, .pad_w = 1, .groups = 2}, {}, "left");
     const NodeId right = tape.conv2d(at, conv("right", 8, 3, 8, bias),
                                      {.pad_h = 2, .pad_w = 2, .dilation_h = 2, .dilation_w = 2}, {}, "right");
     at = tape.relu(tape.add(left, right, false, "sum"), "relu");
     at = tape.avg_pool(at, {.r = 2, .s = 2, .stride_h = 2, .stride_w = 2}, true, "pool");
     const Tensor& pooled = tape.value(at);
-    at = tape.linear(at, dense("hidden", 12, int(pooled.size() / pooled.dim(0)), bias), {.relu = true}, "hidden");
+    at = tape.linear(at, dense("hidden", 12, int(pooled.size() / pooled.dim(0)), bias), {.relu = true},
+                     "hidden");
     return tape.linear(at, dense("out", 4, 12, bias), {}, "out");
   }
 

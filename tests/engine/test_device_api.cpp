@@ -14,10 +14,12 @@ TEST_CASE("devices are listed, and opened by name") {
   CHECK_NOTHROW(Device::open("auto"));
   for (const char* wrong : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:12345", "SIM"}) {
     CAPTURE(wrong);
-    CHECK_THROWS_WITH_AS(Device::open(wrong), doctest::Contains("expected auto, cuda, cuda:N or sim"), UsageError);
+    CHECK_THROWS_WITH_AS(Device::open(wrong), doctest::Contains("expected auto, cuda, cuda:N or sim"),
+                         UsageError);
   }
   CHECK_THROWS_WITH_AS(Device::open("cuda:99"), doctest::Contains("cuda:99"), Error);
-  if (devices.size() == 1) CHECK_THROWS_WITH_AS(Device::open("cuda"), doctest::Contains("--device sim"), Error);
+  if (devices.size() == 1)
+    CHECK_THROWS_WITH_AS(Device::open("cuda"), doctest::Contains("--device sim"), Error);
 }
 
 TEST_CASE("tensors move to the device and back") {
@@ -29,7 +31,8 @@ TEST_CASE("tensors move to the device and back") {
   CHECK(t.reshape({3, 2}).data() == t.data());
   CHECK_THROWS_WITH_AS(t.reshape({4}), doctest::Contains("[2, 3] cannot be reshaped to [4]"), Error);
   CHECK_THROWS_WITH_AS(t.data<std::int32_t>(), doctest::Contains("holds f32, asked for i32"), Error);
-  CHECK_THROWS_WITH_AS(Tensor::from_host(device, {2, 2}, values), doctest::Contains("6 values given, 4 needed"), Error);
+  CHECK_THROWS_WITH_AS(Tensor::from_host(device, {2, 2}, values),
+                       doctest::Contains("6 values given, 4 needed"), Error);
   CHECK_THROWS_AS(Tensor(device, {-1, 2}), Error);
   CHECK_THROWS_AS(Tensor(device, {1LL << 40, 1LL << 40}), Error);
   Tensor copy(device, {2, 3});

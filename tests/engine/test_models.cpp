@@ -31,7 +31,8 @@ weights::Checkpoint checkpoint_of(const std::string& model, int classes, bool fo
   checkpoint.format = "safetensors";
   const auto specs = model_parameters(model, classes, folded);
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    checkpoint.tensors.push_back(weights::HostTensor::from_f32(specs[i].name, specs[i].shape, values[i].values));
+    checkpoint.tensors.push_back(
+        weights::HostTensor::from_f32(specs[i].name, specs[i].shape, values[i].values));
   }
   return checkpoint;
 }
@@ -73,19 +74,24 @@ TEST_CASE("parameter names are torchvision's") {
 TEST_CASE("every architecture runs, with every layer named") {
   Device& device = test_device();
   for (const ModelInfo& info : model_catalog()) {
-    if (info.name == "resnet101" || info.name == "resnet152" || info.name == "resnet34") continue;  // as 50 and 18
+    if (info.name == "resnet101" || info.name == "resnet152" || info.name == "resnet34")
+      continue;  // as 50 and 18
     CAPTURE(info.name);
     const LoadedModel loaded = load_model(device, info.name, std::filesystem::path{}, 1);
     CHECK(loaded.notes.front().find("untrained") != std::string::npos);
     Tape tape(device);
-    const NodeId out =
-        loaded.model->forward(tape, tape.input(Tensor::from_host(device, {2, 32, 32, 3}, std::vector<float>(6144, 0.5f))));
+    const NodeId out = loaded.model->forward(
+        tape, tape.input(Tensor::from_host(device, {2, 32, 32, 3}, std::vector<float>(6144, 0.5f))));
     CHECK(tape.value(out).shape() == Shape{2, info.classes});
-    CHECK(loaded.model->layer(tape, "layer2") == loaded.model->layer(tape, info.name.starts_with("cifar") ?
-        "layer2." + std::to_string((std::stoi(info.name.substr(12)) - 2) / 6 - 1) :
-        info.name == "resnet18" ? "layer2.1" : "layer2.3"));
+    CHECK(loaded.model->layer(tape, "layer2") ==
+          loaded.model->layer(tape,
+                              info.name.starts_with("cifar")
+                                  ? "layer2." + std::to_string((std::stoi(info.name.substr(12)) - 2) / 6 - 1)
+                              : info.name == "resnet18" ? "layer2.1"
+                                                        : "layer2.3"));
     CHECK(tape.value(loaded.model->layer(tape, loaded.model->cam_layer())).shape().size() == 4);
-    CHECK_THROWS_WITH_AS(loaded.model->layer(tape, "layer9"), doctest::Contains("layer 'layer9'"), UsageError);
+    CHECK_THROWS_WITH_AS(loaded.model->layer(tape, "layer9"), doctest::Contains("layer 'layer9'"),
+                         UsageError);
   }
 }
 
@@ -112,7 +118,8 @@ TEST_CASE("folding changes nothing but rounding") {
     Tape tape(device);
     std::vector<float> x(3072);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i));
-    return tape.value(loaded.model->forward(tape, tape.input(Tensor::from_host(device, {1, 32, 32, 3}, x)))).to_host();
+    return tape.value(loaded.model->forward(tape, tape.input(Tensor::from_host(device, {1, 32, 32, 3}, x))))
+        .to_host();
   };
   CHECK(run(false) == run(true));  // both fold the same values, one of them earlier
 }
@@ -122,11 +129,15 @@ TEST_CASE("strict: missing, unexpected and mis-shaped tensors are named") {
   auto checkpoint = checkpoint_of("cifar_resnet20", 10);
   checkpoint.tensors[0].name = "conv_one.weight";
   for (auto& t : checkpoint.tensors) {
-    if (t.name == "layer1.0.bn1.bias") t = weights::HostTensor::from_f32(t.name, {17}, std::vector<float>(17));
+    if (t.name == "layer1.0.bn1.bias")
+      t = weights::HostTensor::from_f32(t.name, {17}, std::vector<float>(17));
   }
-  CHECK_THROWS_WITH_AS(load_model(device, "cifar_resnet20", checkpoint), doctest::Contains("conv1.weight"), Error);
-  CHECK_THROWS_WITH_AS(load_model(device, "cifar_resnet20", checkpoint), doctest::Contains("conv_one.weight"), Error);
-  CHECK_THROWS_WITH_AS(load_model(device, "cifar_resnet20", checkpoint), doctest::Contains("layer1.0.bn1.bias"), Error);
+  CHECK_THROWS_WITH_AS(load_model(device, "cifar_resnet20", checkpoint), doctest::Contains("conv1.weight"),
+                       Error);
+  CHECK_THROWS_WITH_AS(load_model(device, "cifar_resnet20", checkpoint), doctest::Contains("conv_one.weight"),
+                       Error);
+  CHECK_THROWS_WITH_AS(load_model(device, "cifar_resnet20", checkpoint),
+                       doctest::Contains("layer1.0.bn1.bias"), Error);
   CHECK_THROWS_WITH_AS(load_model(device, "", checkpoint), doctest::Contains("fit no model"), Error);
   CHECK_THROWS_WITH_AS(load_model(device, "resnet19", checkpoint), doctest::Contains("resnet18"), UsageError);
   auto nan = checkpoint_of("cifar_resnet20", 10);

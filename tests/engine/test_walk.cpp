@@ -16,7 +16,8 @@ namespace {
 
 Tensor seed(Device& device, const Tensor& logits, int target) {
   std::vector<float> host(std::size_t(logits.size()));
-  for (std::int64_t i = 0; i < logits.dim(0); ++i) host[std::size_t(i * logits.dim(1) + (target + i) % logits.dim(1))] = 1;
+  for (std::int64_t i = 0; i < logits.dim(0); ++i)
+    host[std::size_t(i * logits.dim(1) + (target + i) % logits.dim(1))] = 1;
   return Tensor::from_host(device, logits.shape(), host);
 }
 
@@ -79,8 +80,10 @@ TEST_CASE("gradient equals central differences of the whole network") {
     std::vector<float> one(std::size_t(tape.value(out).size()));
     one[2] = 1;
     GradientRule rule;
-    const auto gradient =
-        Walk(tape, rule, out, {0}).run(Tensor::from_host(device, tape.value(out).shape(), one)).at(0).to_host();
+    const auto gradient = Walk(tape, rule, out, {0})
+                              .run(Tensor::from_host(device, tape.value(out).shape(), one))
+                              .at(0)
+                              .to_host();
     const std::vector<float> base = x.to_host();
     double largest = 0;
     for (const float g : gradient) largest = std::max(largest, double(std::abs(g)));
@@ -118,8 +121,9 @@ TEST_CASE("a batch is its singles, runs repeat, thread orders agree: bitwise") {
   const Result batch = run(x, 0);
   for (int i = 0; i < 4; ++i) {
     const std::size_t each = pixels.size() / 4;
-    const Tensor single = Tensor::from_host(
-        device, {1, 12, 12, 3}, std::vector<float>(pixels.begin() + i * each, pixels.begin() + (i + 1) * each));
+    const Tensor single =
+        Tensor::from_host(device, {1, 12, 12, 3},
+                          std::vector<float>(pixels.begin() + i * each, pixels.begin() + (i + 1) * each));
     const Result one = run(single, i);
     CHECK(one.logits == std::vector<float>(batch.logits.begin() + i * 5, batch.logits.begin() + (i + 1) * 5));
     CHECK(one.gradient ==
@@ -158,7 +162,8 @@ TEST_CASE("walks leave the tape as it is, and several share it") {
   std::vector<float> both = seed(device, tape.value(out), 0).to_host();
   const std::vector<float> other = seed(device, tape.value(out), 1).to_host();
   for (std::size_t i = 0; i < both.size(); ++i) both[i] += other[i];
-  const auto sum = Walk(tape, rule, out, {0}).run(Tensor::from_host(device, tape.value(out).shape(), both)).at(0);
+  const auto sum =
+      Walk(tape, rule, out, {0}).run(Tensor::from_host(device, tape.value(out).shape(), both)).at(0);
   std::vector<double> want(first.size());
   for (std::size_t i = 0; i < want.size(); ++i) want[i] = double(first[i]) + second[i];
   CHECK(compare(sum.to_host(), want).relative_rms < rms_tolerance);
@@ -171,13 +176,16 @@ TEST_CASE("a layer nothing reaches gets zeros, and wrong shapes and layers are r
   const NodeId out = nets.residual_net(tape, nets.values({1, 12, 12, 3}));
   GradientRule rule;
   const NodeId aside = tape.global_avg_pool(tape.find("one"), "aside");
-  const auto signals = Walk(tape, rule, aside, {out - 1, tape.find("one")})
-                           .run(Tensor::from_host(device, tape.value(aside).shape(), std::vector<float>(8, 1)));
+  const auto signals =
+      Walk(tape, rule, aside, {out - 1, tape.find("one")})
+          .run(Tensor::from_host(device, tape.value(aside).shape(), std::vector<float>(8, 1)));
   for (const float v : signals.at(out - 1).to_host()) CHECK(v == 0);
   for (const float v : signals.at(tape.find("one")).to_host()) CHECK(v > 0);
-  CHECK_THROWS_WITH_AS(Walk(tape, rule, out, {0}).run(Tensor(device, {1, 4})), doctest::Contains("[1, 5]"), Error);
+  CHECK_THROWS_WITH_AS(Walk(tape, rule, out, {0}).run(Tensor(device, {1, 4})), doctest::Contains("[1, 5]"),
+                       Error);
   CHECK_THROWS_AS(Walk(tape, rule, 1, {out}), Error);
-  CHECK_THROWS_WITH_AS(tape.conv2d(0, nets.conv("bad", 4, 3, 5), {}, {}, "bad"), doctest::Contains("layer bad"), Error);
+  CHECK_THROWS_WITH_AS(tape.conv2d(0, nets.conv("bad", 4, 3, 5), {}, {}, "bad"),
+                       doctest::Contains("layer bad"), Error);
 }
 
 TEST_CASE("memory: what a pass held is given back, and a limit is a clear error that loses nothing") {

@@ -87,7 +87,8 @@ class TapeReference {
     std::vector<Contribution> list;
     for (std::size_t j = 0; j < total; ++j) {
       list.clear();
-      for (std::size_t a = 0; a < arms.size(); ++a) contributions(arms[a], int(a), weights[a], shape, j, list);
+      for (std::size_t a = 0; a < arms.size(); ++a)
+        contributions(arms[a], int(a), weights[a], shape, j, list);
       visit(j, list);
     }
   }
@@ -100,7 +101,8 @@ class TapeReference {
     if (arm.map_node == no_node) return push(j, 1);
     const Node& node = tape_.node(arm.map_node);
     const std::int64_t K = shape.back(), k = std::int64_t(j) % K;
-    const std::int64_t pixel = std::int64_t(j) / K, image = std::int64_t(j) / (std::int64_t(value_size(shape)));
+    const std::int64_t pixel = std::int64_t(j) / K,
+                       image = std::int64_t(j) / (std::int64_t(value_size(shape)));
     const auto at = [&](std::int64_t h, std::int64_t w, std::int64_t c) {
       return std::size_t(((image * in[1] + h) * in[2] + w) * in[3] + c);
     };
@@ -138,7 +140,9 @@ class TapeReference {
           }
         }
         if (node.op == Op::max_pool) {
-          return push(*std::max_element(window.begin(), window.end(), [&](auto a, auto b) { return x[a] < x[b]; }), 1);
+          return push(
+              *std::max_element(window.begin(), window.end(), [&](auto a, auto b) { return x[a] < x[b]; }),
+              1);
         }
         const double count = node.count_include_pad ? d.r * d.s : double(window.size());
         for (const std::size_t i : window) push(i, 1 / count);
@@ -154,7 +158,8 @@ class TapeReference {
         if (c >= 0 && c < in[3]) push(at(p * node.stride, q * node.stride, c), 1);
         return;
       }
-      default: return push(j, 1);  // relu, add
+      default:
+        return push(j, 1);  // relu, add
     }
   }
   static std::size_t value_size(const Shape& shape) {

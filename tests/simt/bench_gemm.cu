@@ -1,5 +1,5 @@
-// bench_simt: how fast the simulator runs the kernel that convolutions are made of. C = A·B in fp32 with tiles of
-// 128×128×8 in shared memory, 256 threads, 8×8 results per thread; prints the best of several runs.
+// bench_simt: how fast the simulator runs the kernel that convolutions are made of. C = A·B in fp32 with
+// tiles of 128×128×8 in shared memory, 256 threads, 8×8 results per thread; prints the best of several runs.
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -15,16 +15,18 @@ namespace {
 constexpr int tile = 128, depth = 8, per_thread = 8;
 
 // One block per 128×128 tile of C. m, n multiples of 128, k of 8; A is m×k, B k×n, by rows.
-__global__ void __launch_bounds__(256) sgemm(const float* __restrict__ a, const float* __restrict__ b,
-                                             float* __restrict__ c, int n, int k) {
-  SHARED(float, tile_a, depth * tile);  // transposed: [k][m]
-  SHARED(float, tile_b, depth * tile);
+__global__ void __launch_bounds__(256)
+    sgemm(const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ c, int n, int k) {
+  SHARED(float, tile_a, depth* tile);  // transposed: [k][m]
+  SHARED(float, tile_b, depth* tile);
   const int t = int(threadIdx.x), row0 = int(blockIdx.y) * tile, column0 = int(blockIdx.x) * tile;
   const int ty = t / 16 * per_thread, tx = t % 16 * per_thread;
   float sum[per_thread][per_thread] = {};
   for (int k0 = 0; k0 < k; k0 += depth) {
-    const float4 from_a = *reinterpret_cast<const float4*>(&a[(long long)(row0 + t / 2) * k + k0 + t % 2 * 4]);
-    const float4 from_b = *reinterpret_cast<const float4*>(&b[(long long)(k0 + t / 32) * n + column0 + t % 32 * 4]);
+    const float4 from_a =
+        *reinterpret_cast<const float4*>(&a[(long long)(row0 + t / 2) * k + k0 + t % 2 * 4]);
+    const float4 from_b =
+        *reinterpret_cast<const float4*>(&b[(long long)(k0 + t / 32) * n + column0 + t % 32 * 4]);
     tile_a[(t % 2 * 4 + 0) * tile + t / 2] = from_a.x;
     tile_a[(t % 2 * 4 + 1) * tile + t / 2] = from_a.y;
     tile_a[(t % 2 * 4 + 2) * tile + t / 2] = from_a.z;
@@ -72,7 +74,8 @@ Seconds best_of(int runs, Run run) {
     const std::clock_t used = std::clock();
     run();
     best.processor = std::min(best.processor, double(std::clock() - used) / CLOCKS_PER_SEC);
-    best.wall = std::min(best.wall, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    best.wall =
+        std::min(best.wall, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   return best;
 }
@@ -93,7 +96,8 @@ int bench(int runs) {
         float expected = 0;
         for (int l = 0; l < k; ++l) expected += a[std::size_t(i) * k + l] * b[std::size_t(l) * n + j];
         if (c[std::size_t(i) * n + j] != expected) {
-          std::printf("wrong result at (%d,%d): %g, expected %g\n", i, j, c[std::size_t(i) * n + j], expected);
+          std::printf("wrong result at (%d,%d): %g, expected %g\n", i, j, c[std::size_t(i) * n + j],
+                      expected);
           return 1;
         }
       }
@@ -123,4 +127,6 @@ int bench(int runs) {
 }  // namespace
 }  // namespace retrace::kernels::RETRACE_TARGET
 
-int main(int argc, char** argv) { return retrace::kernels::sim::bench(argc > 1 ? std::max(1, std::atoi(argv[1])) : 50); }
+int main(int argc, char** argv) {
+  return retrace::kernels::sim::bench(argc > 1 ? std::max(1, std::atoi(argv[1])) : 50);
+}

@@ -1,5 +1,5 @@
-// broken_simt NAME: runs one broken kernel. Built with AddressSanitizer only, which ends the process at the first
-// fault: test_asan.cpp starts it and reads what it says.
+// broken_simt NAME: runs one broken kernel. Built with AddressSanitizer only, which ends the process at the
+// first fault: test_asan.cpp starts it and reads what it says.
 #include <cstdio>
 #include <cstring>
 
@@ -46,7 +46,9 @@ __global__ void past_own_array(float* out, int n) {
   fill(mine, n);
   out[threadIdx.x] = mine[threadIdx.x % 4];
 }
-__global__ void shifts_too_far(float* out, int by) { out[threadIdx.x] = float(1 << (by + int(threadIdx.x))); }
+__global__ void shifts_too_far(float* out, int by) {
+  out[threadIdx.x] = float(1 << (by + int(threadIdx.x)));
+}
 
 int run(const char* name) {
   const auto is = [&](const char* other) { return std::strcmp(name, other) == 0; };
@@ -68,4 +70,6 @@ int run(const char* name) {
 }  // namespace
 }  // namespace retrace::kernels::RETRACE_TARGET
 
-int main(int argc, char** argv) { return argc == 2 ? retrace::kernels::sim::run(argv[1]) : 2; }
+int main(int argc, char** argv) {
+  return argc == 2 ? retrace::kernels::sim::run(argv[1]) : 2;
+}

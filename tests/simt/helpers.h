@@ -39,9 +39,13 @@ inline std::string message_of(const std::function<void()>& action) {
   return "";
 }
 
-inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 // How a message names a place of this file.
-inline std::string at_line(const char* file, int line) { return std::string(file) + ":" + std::to_string(line); }
+inline std::string at_line(const char* file, int line) {
+  return std::string(file) + ":" + std::to_string(line);
+}
 
 }  // namespace retrace::test

@@ -1,6 +1,6 @@
 // Builds with AddressSanitizer only: it sees what kernels do to device memory, shared arrays and their own
-// variables, although all of it happens on stacks of the simulator's making; and the report says which simulated
-// thread it was.
+// variables, although all of it happens on stacks of the simulator's making; and the report says which
+// simulated thread it was.
 #include <sys/wait.h>
 
 #include <cstdio>
@@ -56,7 +56,8 @@ TEST_CASE("AddressSanitizer sees the fault and names kernel, block and thread") 
 
 #if defined(RETRACE_UBSAN)
 TEST_CASE("UndefinedBehaviorSanitizer does so too") {
-  check_report("shifts_too_far", "shift exponent 32 is too large", "shifts_too_far, block (0,0,0), thread (24,0,0)");
+  check_report("shifts_too_far", "shift exponent 32 is too large",
+               "shifts_too_far, block (0,0,0), thread (24,0,0)");
 }
 #endif
 

@@ -14,8 +14,8 @@ using namespace retrace::test;
 
 enum class Type { bf16, f16, tf32 };
 
-// C (16×8) += A (16×k) · B (k×8), all fp32 in memory, by rows; one warp. 16-bit operands go through shared memory
-// and ldmatrix, B stored as k×8 and loaded transposed, so that its layout is tested too.
+// C (16×8) += A (16×k) · B (k×8), all fp32 in memory, by rows; one warp. 16-bit operands go through shared
+// memory and ldmatrix, B stored as k×8 and loaded transposed, so that its layout is tested too.
 template <Type T>
 __global__ void one_tile(const float* a, const float* b, float* c, int k) {
   const int lane = int(threadIdx.x), g = lane / 4, t = lane % 4;
@@ -33,7 +33,8 @@ __global__ void one_tile(const float* a, const float* b, float* c, int k) {
     SHARED(std::uint16_t, tile_b, 16 * 16);  // columns 8…15 are there for ldmatrix_x4 only
     for (int k0 = 0; k0 < k; k0 += 16) {
       for (int i = lane; i < 256; i += 32) {
-        const float from_a = a[i / 16 * k + k0 + i % 16], from_b = i % 16 < 8 ? b[(k0 + i / 16) * 8 + i % 16] : 0.0f;
+        const float from_a = a[i / 16 * k + k0 + i % 16],
+                    from_b = i % 16 < 8 ? b[(k0 + i / 16) * 8 + i % 16] : 0.0f;
         tile_a[i] = T == Type::bf16 ? float_to_bf16(from_a) : float_to_f16(from_a);
         tile_b[i] = T == Type::bf16 ? float_to_bf16(from_b) : float_to_f16(from_b);
       }
@@ -74,16 +75,18 @@ void check_products() {
   for (int m = 0; m < 16; ++m) {
     for (int n = 0; n < 8; ++n) {
       for (int l = 0; l < k; ++l) {
-        const double product = double(as_operand(T, a[std::size_t(m * k + l)])) * as_operand(T, b[std::size_t(l * 8 + n)]);
+        const double product =
+            double(as_operand(T, a[std::size_t(m * k + l)])) * as_operand(T, b[std::size_t(l * 8 + n)]);
         expected[std::size_t(m * 8 + n)] += product;
         size[std::size_t(m * 8 + n)] += std::abs(product);
       }
     }
   }
   launch<one_tile<T>>(1, 32, 0, Stream{})(a.data(), b.data(), c.data(), k);
-  // 49 additions in fp32, each off by at most half of 2^-23 of a partial sum. Operands that were rounded otherwise
-  // would be off by a thousand times as much.
-  for (std::size_t i = 0; i < c.size(); ++i) REQUIRE(std::abs(c[i] - expected[i]) <= 49 * 6e-8 * (size[i] + 1));
+  // 49 additions in fp32, each off by at most half of 2^-23 of a partial sum. Operands that were rounded
+  // otherwise would be off by a thousand times as much.
+  for (std::size_t i = 0; i < c.size(); ++i)
+    REQUIRE(std::abs(c[i] - expected[i]) <= 49 * 6e-8 * (size[i] + 1));
 }
 
 TEST_CASE("mma of bf16, f16 and tf32 with ldmatrix, against float64") {
@@ -140,7 +143,8 @@ __global__ void half_a_warp(float* out) {
 TEST_CASE("tensor-core instructions that are called wrongly") {
   std::vector<std::uint32_t> bits(32);
   std::vector<float> floats(32);
-  CHECK(has(message_of([&] { launch<loads_askew>(1, 32, 0, Stream{})(bits.data()); }), "not a multiple of 16"));
+  CHECK(
+      has(message_of([&] { launch<loads_askew>(1, 32, 0, Stream{})(bits.data()); }), "not a multiple of 16"));
   CHECK(has(message_of([&] { launch<half_a_warp>(1, 32, 0, Stream{})(floats.data()); }),
             "lane 16 (thread (16,0,0)) has exited"));
 }
@@ -155,7 +159,9 @@ TEST_CASE("rounding to tf32 is to nearest, ties away from zero") {
   CHECK(std::isnan(simt::float_of_bits(rounded(0x7f800001u))));
 }
 
-TEST_CASE("bf16 and f16: every value survives the way there and back, and the middle between two goes to the even one") {
+TEST_CASE(
+    "bf16 and f16: every value survives the way there and back, and the middle between two goes to the even "
+    "one") {
   for (std::uint32_t bits = 0; bits < 65536; ++bits) {
     const auto half = std::uint16_t(bits);
     const float b = simt::bf16_to_float(half), h = simt::f16_to_float(half);

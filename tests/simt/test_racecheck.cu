@@ -1,5 +1,5 @@
-// Builds with RETRACE_RACECHECK=ON only: every load and store of a kernel is watched. Each broken kernel must be
-// caught and named with block, thread and line; the right ones beside them must pass.
+// Builds with RETRACE_RACECHECK=ON only: every load and store of a kernel is watched. Each broken kernel must
+// be caught and named with block, thread and line; the right ones beside them must pass.
 #if defined(RETRACE_RACECHECK)
 
 #include "kernels/simt/device_memory.h"
@@ -35,7 +35,8 @@ TEST_CASE("a missing barrier: the race or the read of unwritten memory is report
   for (const auto& options : all_orders) {
     const WithOptions with(options);
     CHECK(message_of([&] { launch<reverse_block<true>>(1, 64, 0, Stream{})(data.data); }) == "");
-    const std::string message = message_of([&] { launch<reverse_block<false>>(1, 64, 0, Stream{})(data.data); });
+    const std::string message =
+        message_of([&] { launch<reverse_block<false>>(1, 64, 0, Stream{})(data.data); });
     CAPTURE(message);
     CHECK(has(message, "reverse_block<false>, block (0,0,0), thread ("));
     CHECK(has(message, at_line(__FILE__, line_reverse + 2)));
@@ -66,7 +67,8 @@ TEST_CASE("a race between threads of different warps names both and both lines")
     const WithOptions with(options);
     CHECK(message_of([&] { launch<sum_by_tree<true>>(1, 128, 0, Stream{})(in.data, out.data); }) == "");
     CHECK(out.data[0] == 8128);
-    const std::string message = message_of([&] { launch<sum_by_tree<false>>(1, 128, 0, Stream{})(in.data, out.data); });
+    const std::string message =
+        message_of([&] { launch<sum_by_tree<false>>(1, 128, 0, Stream{})(in.data, out.data); });
     CAPTURE(message);
     CHECK(has(message, "sum_by_tree<false>, block (0,0,0), thread ("));
     CHECK(has(message, at_line(__FILE__, line_sum)));
@@ -76,11 +78,13 @@ TEST_CASE("a race between threads of different warps names both and both lines")
 }
 
 // Within a warp __syncwarp and the other collectives are barriers for their lanes.
-enum class Between { nothing, syncwarp, shuffle, half };
+enum class Between { nothing, syncwarp, shuffle, half, too_early };
 template <Between B>
 __global__ void neighbours(float* out) {
   SHARED(float, row, 32);
   const int t = int(threadIdx.x);
+  if (B == Between::too_early) row[t] = 0;
+  if (B == Between::too_early) __syncwarp();
   row[t] = float(t);
   if (B == Between::syncwarp) __syncwarp();
   if (B == Between::shuffle) row[t] += __shfl_sync(0xffffffffu, 0.0f, 0);
@@ -100,6 +104,8 @@ TEST_CASE("collectives order the lanes they name, and no others") {
     CHECK(run_neighbours<Between::syncwarp>() == "");
     CHECK(run_neighbours<Between::shuffle>() == "");
     CHECK(run_neighbours<Between::nothing>() != "");
+    CHECK(
+        has(run_neighbours<Between::too_early>(), "a race: thread ("));  // what came after it is not ordered
     const std::string message = run_neighbours<Between::half>();
     CAPTURE(message);
     CHECK((has(message, "a race: thread (16,0,0)") || has(message, "a race: thread (0,0,0)") ||
@@ -160,7 +166,8 @@ TEST_CASE("write after read, write after write, and atomics, which race with pla
     CHECK(has(message, "wrote it at"));
     CHECK(message_of([&] { launch<counts>(1, 64, 0, Stream{})(&count, false); }) == "");
     CHECK(count == 64);
-    CHECK(has(message_of([&] { launch<counts>(1, 64, 0, Stream{})(&count, true); }), "of shared array count, a race"));
+    CHECK(has(message_of([&] { launch<counts>(1, 64, 0, Stream{})(&count, true); }),
+              "of shared array count, a race"));
   }
 }
 
@@ -227,15 +234,19 @@ TEST_CASE("device memory out of bounds, and after it was freed") {
     DeviceArray x(100), out(32);
     freed = x.data;
     CHECK(message_of([&] { launch<scale_without_tail>(2, 50, 0, Stream{})(x.data, 2); }) == "");
-    const std::string message = message_of([&] { launch<scale_without_tail>(2, 64, 0, Stream{})(x.data, 2); });
+    const std::string message =
+        message_of([&] { launch<scale_without_tail>(2, 64, 0, Stream{})(x.data, 2); });
     CAPTURE(message);
-    CHECK(has(message, "scale_without_tail, block (1,0,0), thread (36,0,0) at " + at_line(__FILE__, line_scale)));
-    CHECK(has(message, "reads 4 bytes at byte 400 of a block of device memory of 400 bytes, which is out of bounds"));
+    CHECK(has(message,
+              "scale_without_tail, block (1,0,0), thread (36,0,0) at " + at_line(__FILE__, line_scale)));
+    CHECK(has(message,
+              "reads 4 bytes at byte 400 of a block of device memory of 400 bytes, which is out of bounds"));
     CHECK(message_of([&] { launch<read4>(1, 25, 0, Stream{})(x.data, out.data); }) == "");
     const std::string wide = message_of([&] { launch<read4>(1, 25, 0, Stream{})(x.data + 1, out.data); });
     CAPTURE(wide);
     CHECK(has(wide, "read4, block (0,0,0), thread (24,0,0)"));
-    const std::string below = message_of([&] { launch<scale_without_tail>(1, 1, 0, Stream{})(x.data - 1, 2); });
+    const std::string below =
+        message_of([&] { launch<scale_without_tail>(1, 1, 0, Stream{})(x.data - 1, 2); });
     CHECK(has(below, "at byte -4 of a block"));
   }
   const std::string message = message_of([&] { launch<scale_without_tail>(1, 1, 0, Stream{})(freed, 2); });
@@ -244,7 +255,9 @@ TEST_CASE("device memory out of bounds, and after it was freed") {
 
 TEST_CASE("memory that somebody registered") {
   std::vector<float> host(64);
-  const auto run = [&] { return message_of([&] { launch<scale_without_tail>(1, 40, 0, Stream{})(host.data(), 2); }); };
+  const auto run = [&] {
+    return message_of([&] { launch<scale_without_tail>(1, 40, 0, Stream{})(host.data(), 2); });
+  };
   CHECK(run() == "");  // nobody's: left alone
   simt::register_memory(host.data(), 32 * sizeof(float), 32 * sizeof(float));
   CHECK(has(run(), "thread (32,0,0)"));
@@ -261,9 +274,22 @@ __global__ void blocks_in_place(float* x, int shift) {
   x[i] = x[(i + shift) % n];
 }
 
+__global__ void first_reads_others_write(float* x) {
+  if (blockIdx.x == 0) x[1] = x[0];
+  if (blockIdx.x == 1) x[0] = 1;
+}
+__global__ void all_update(float* x, bool plain) {
+  if (plain && blockIdx.x == 1) {
+    x[0] = 1;
+  } else {
+    atomicAdd(&x[0], 1.0f);
+  }
+}
+
 TEST_CASE("races between blocks, on request") {
   DeviceArray x(128);
-  for (const auto order : {simt::ThreadOrder::forward, simt::ThreadOrder::reverse, simt::ThreadOrder::random}) {
+  for (const auto order :
+       {simt::ThreadOrder::forward, simt::ThreadOrder::reverse, simt::ThreadOrder::random}) {
     const auto run = [&](bool check, int shift, bool in_place) {
       const WithOptions with({.order = order, .check_global_races = check});
       return message_of([&] {
@@ -281,6 +307,11 @@ TEST_CASE("races between blocks, on request") {
     CHECK(has(message, "blocks_in_place, block ("));
     CHECK(has(message, "a race: block ("));
     CHECK(has(message, "in the same launch"));
+    const WithOptions with({.order = order, .check_global_races = true});
+    CHECK(has(message_of([&] { launch<first_reads_others_write>(2, 1, 0, Stream{})(x.data); }),
+              "a race: block ("));
+    CHECK(message_of([&] { launch<all_update>(3, 1, 0, Stream{})(x.data, false); }) == "");
+    CHECK(has(message_of([&] { launch<all_update>(3, 1, 0, Stream{})(x.data, true); }), "a race: block ("));
   }
 }
 

@@ -71,8 +71,8 @@ TEST_CASE("sums in double, votes and integer reductions") {
   }
 }
 
-// The lower lanes meet often among themselves while the upper ones have met once: each must still get what was
-// brought to its own collective.
+// The lower lanes meet often among themselves while the upper ones have met once: each must still get what
+// was brought to its own collective.
 __global__ void uneven_history(int* out) {
   const int lane = int(threadIdx.x);
   int v = lane;
@@ -111,9 +111,15 @@ __global__ void missing_lanes(int* out) {
 __global__ void foreign_lane(int* out) {
   if (threadIdx.x < 16) out[threadIdx.x] = __shfl_sync(0x0000ffffu, int(threadIdx.x), 20);
 }
-__global__ void own_lane_left_out() { __syncwarp(0x7fffffffu); }
-__global__ void half_a_warp() { __syncwarp(); }
-__global__ void different_masks() { __syncwarp(threadIdx.x < 16 ? all : 0xffffu | 1u << threadIdx.x); }
+__global__ void own_lane_left_out() {
+  __syncwarp(0x7fffffffu);
+}
+__global__ void half_a_warp() {
+  __syncwarp();
+}
+__global__ void different_masks() {
+  __syncwarp(threadIdx.x < 16 ? all : 0xffffu | 1u << threadIdx.x);
+}
 __global__ void different_collectives(int* out) {
   if (threadIdx.x < 16) {
     out[threadIdx.x] = __shfl_sync(all, 1, 0);

@@ -17,7 +17,8 @@ std::vector<std::uintptr_t> units(const std::uintptr_t* addresses, std::size_t c
                                   std::uintptr_t unit) {
   std::vector<std::uintptr_t> touched;
   for (std::size_t i = 0; i < count; ++i) {
-    for (std::uintptr_t u = addresses[i] / unit; u <= (addresses[i] + bytes - 1) / unit; ++u) touched.push_back(u);
+    for (std::uintptr_t u = addresses[i] / unit; u <= (addresses[i] + bytes - 1) / unit; ++u)
+      touched.push_back(u);
   }
   std::sort(touched.begin(), touched.end());
   touched.erase(std::unique(touched.begin(), touched.end()), touched.end());

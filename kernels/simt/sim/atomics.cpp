@@ -1,5 +1,5 @@
-// Atomics of simulated threads: blocks run on several OS threads, so they must be real ones. Out of line, so that
-// a watched build is told of one update instead of the loads and stores it is made of.
+// Atomics of simulated threads: blocks run on several OS threads, so they must be real ones. Out of line, so
+// that a watched build is told of one update instead of the loads and stores it is made of.
 #include <atomic>
 
 #include "kernels/simt/sim_math.h"
@@ -75,7 +75,7 @@ RETRACE_INTEGERS(atomic_exchange)
 RETRACE_FOR(atomic_exchange, float)
 template int atomic_compare_exchange(int*, int, int, const std::source_location&);
 template unsigned atomic_compare_exchange(unsigned*, unsigned, unsigned, const std::source_location&);
-template unsigned long long atomic_compare_exchange(unsigned long long*, unsigned long long, unsigned long long,
-                                                    const std::source_location&);
+template unsigned long long atomic_compare_exchange(unsigned long long*, unsigned long long,
+                                                    unsigned long long, const std::source_location&);
 
 }  // namespace retrace::simt

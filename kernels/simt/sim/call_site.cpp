@@ -34,7 +34,8 @@ std::string quoted(const std::string& text) {
 
 // A line of the wrappers or of the standard library, inlined into the kernel.
 bool belongs_to_kernel(const std::string& place) {
-  return place.find("/kernels/simt/") == std::string::npos && place.find("/usr/") != 0 && place.find("??") != 0;
+  return place.find("/kernels/simt/") == std::string::npos && place.find("/usr/") != 0 &&
+         place.find("??") != 0;
 }
 
 std::string resolve(const void* return_address) {
@@ -45,10 +46,12 @@ std::string resolve(const void* return_address) {
   std::string file = module.dli_fname ? module.dli_fname : "";
   if (file.find('/') == std::string::npos || access(file.c_str(), R_OK) != 0) file = program();
   const auto* const header = static_cast<const Elf64_Ehdr*>(module.dli_fbase);
-  const std::uintptr_t base = header->e_type == ET_DYN ? reinterpret_cast<std::uintptr_t>(module.dli_fbase) : 0;
+  const std::uintptr_t base =
+      header->e_type == ET_DYN ? reinterpret_cast<std::uintptr_t>(module.dli_fbase) : 0;
 
   std::string best;
-  const std::string command = "addr2line -i -e " + quoted(file) + " " + hexadecimal(address - base) + " 2>/dev/null";
+  const std::string command =
+      "addr2line -i -e " + quoted(file) + " " + hexadecimal(address - base) + " 2>/dev/null";
   struct Close {
     void operator()(FILE* f) const { pclose(f); }
   };

@@ -109,6 +109,8 @@ void unregister_memory(const void* memory) noexcept {
   if (sim_racecheck) registry().remove(memory);
 }
 
-std::shared_ptr<const std::vector<MemoryBlock>> memory_blocks() { return registry().snapshot(); }
+std::shared_ptr<const std::vector<MemoryBlock>> memory_blocks() {
+  return registry().snapshot();
+}
 
 }  // namespace retrace::simt

@@ -23,7 +23,8 @@ void shuffle(unsigned* values, unsigned count, std::uint64_t& state) {
 }
 
 bool same_place(const std::source_location& a, const std::source_location& b) {
-  return a.line() == b.line() && (a.file_name() == b.file_name() || !std::strcmp(a.file_name(), b.file_name()));
+  return a.line() == b.line() &&
+         (a.file_name() == b.file_name() || !std::strcmp(a.file_name(), b.file_name()));
 }
 
 }  // namespace
@@ -126,7 +127,9 @@ bool BlockExecutor::begin_next_thread(int fiber) {
   return true;
 }
 
-void BlockExecutor::enter_thread() { executor->run_threads(); }
+void BlockExecutor::enter_thread() {
+  executor->run_threads();
+}
 
 // The bottom of every fiber. Each thread may have waited in between, so what was true of `this` before a call
 // of the kernel holds after it only where it is about the running thread.
@@ -164,7 +167,9 @@ void BlockExecutor::wait(State state, const std::source_location& at) {
   if (&next != &mine) switch_context(mine, next);
 }
 
-void BlockExecutor::give_up() { leave_context(fibers_[threads_[running_].fiber], main_); }
+void BlockExecutor::give_up() {
+  leave_context(fibers_[threads_[running_].fiber], main_);
+}
 
 void BlockExecutor::fault_at(CallSite at, std::string&& what) {
   fault_ = describe(running_, at.place(), what);

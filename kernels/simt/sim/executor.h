@@ -1,8 +1,9 @@
 // Runs the blocks that one OS thread is given, one at a time, each CUDA thread on a fiber of its own.
 //
-// A thread runs until it must wait. Then a thread that has become ready takes over, else one that has not begun;
-// the switch goes straight from fiber to fiber. A thread that ends lets the next fresh one begin on its stack, so
-// that a kernel without barriers costs no switches at all. Fibers never migrate to another OS thread.
+// A thread runs until it must wait. Then a thread that has become ready takes over, else one that has not
+// begun; the switch goes straight from fiber to fiber. A thread that ends lets the next fresh one begin on
+// its stack, so that a kernel without barriers costs no switches at all. Fibers never migrate to another OS
+// thread.
 //
 // Device code owns nothing: after a fault the threads that still wait are forgotten, not unwound.
 #pragma once
@@ -94,7 +95,7 @@ class BlockExecutor {
 
   const Launch* launch_ = nullptr;
   uint3 block_;
-  unsigned size_ = 0;  // threads of the block
+  unsigned size_ = 0;         // threads of the block
   std::vector<uint3> index_;  // of each thread
   dim3 indexed_shape_{0, 0, 0};
   std::vector<Thread> threads_;

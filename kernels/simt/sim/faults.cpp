@@ -31,9 +31,12 @@ std::string hexadecimal(unsigned mask) {
 
 }  // namespace
 
-std::string BlockExecutor::thread_name(unsigned thread) const { return "thread " + triple(index_[thread]); }
+std::string BlockExecutor::thread_name(unsigned thread) const {
+  return "thread " + triple(index_[thread]);
+}
 
-std::string BlockExecutor::describe(unsigned thread, const std::string& place, const std::string& what) const {
+std::string BlockExecutor::describe(unsigned thread, const std::string& place,
+                                    const std::string& what) const {
   return "kernel " + kernel_name(launch_->kernel) + ", block " + triple(block_) + ", " + thread_name(thread) +
          " at " + place + ": " + what;
 }
@@ -51,12 +54,15 @@ void BlockExecutor::describe_running(char* text, std::size_t bytes) const {
 std::string BlockExecutor::whereabouts(unsigned thread) const {
   const Thread& t = threads_[thread];
   switch (t.state) {
-    case State::done: return "has exited";
-    case State::at_barrier: return "waits at the barrier at " + CallSite(t.at).place();
+    case State::done:
+      return "has exited";
+    case State::at_barrier:
+      return "waits at the barrier at " + CallSite(t.at).place();
     case State::at_collective:
       return "waits in the warp collective of mask " + hexadecimal(t.mask) + " at " + CallSite(t.at).place();
     case State::fresh:
-    case State::running: break;
+    case State::running:
+      break;
   }
   return "is running";
 }
@@ -69,8 +75,8 @@ std::string BlockExecutor::stuck_message() const {
     std::string lanes;
     for (unsigned lane = 0; lane < 32; ++lane) {
       const unsigned other = t / 32 * 32 + lane;
-      const bool waits_for_us = other < size_ && threads_[other].state == State::at_collective &&
-                                threads_[other].mask == mask;
+      const bool waits_for_us =
+          other < size_ && threads_[other].state == State::at_collective && threads_[other].mask == mask;
       if (!(mask >> lane & 1) || waits_for_us) continue;
       if (!lanes.empty()) lanes += "; ";
       lanes += "lane ";
@@ -89,7 +95,8 @@ std::string BlockExecutor::stuck_message() const {
       }
     }
     return describe(t, CallSite(threads_[t].at).place(),
-                    "waits in a warp collective of mask " + hexadecimal(mask) + " for lanes that are elsewhere: " + lanes);
+                    "waits in a warp collective of mask " + hexadecimal(mask) +
+                        " for lanes that are elsewhere: " + lanes);
   }
   unsigned waits = 0, missing = 0;
   bool found = false;

@@ -34,13 +34,14 @@ constexpr std::size_t stack_bytes = 256 * 1024;
 constexpr std::size_t stacks_per_chunk = 64;
 constexpr std::size_t max_fibers = 1024;  // a block's most threads
 
-// Each guard page splits a mapping in two, and Linux allows a process 65530 of them by default: with many cores
-// the last stacks go without.
+// Each guard page splits a mapping in two, and Linux allows a process 65530 of them by default: with many
+// cores the last stacks go without.
 constexpr int max_guards = 16384;
 std::atomic<int> guards = 0;
 
-// Stacks that begin at the same offset of their pages would fight for the same few sets of the caches. The next
-// stack is an odd number of pages away, so that 16 of them spread over 64 KiB; the next 16 begin some lines lower.
+// Stacks that begin at the same offset of their pages would fight for the same few sets of the caches. The
+// next stack is an odd number of pages away, so that 16 of them spread over 64 KiB; the next 16 begin some
+// lines lower.
 constexpr std::size_t colours = 16;
 constexpr std::size_t colour_bytes = 17 * 64;
 
@@ -67,8 +68,8 @@ void begin() {
 
 #if defined(RETRACE_OWN_SWITCH)
 
-// Pushes what the System V ABI says a call preserves, notes the stack pointer in *left, and takes up where `to`
-// was left, by a return like any other.
+// Pushes what the System V ABI says a call preserves, notes the stack pointer in *left, and takes up where
+// `to` was left, by a return like any other.
 extern "C" void retrace_switch_stack(void** left, void* to);
 asm(R"(
 .text
@@ -94,11 +95,13 @@ retrace_switch_stack:
 .size retrace_switch_stack, .-retrace_switch_stack
 )");
 
-void jump(Context& from, Context& to) { retrace_switch_stack(&from.handle, to.handle); }
+void jump(Context& from, Context& to) {
+  retrace_switch_stack(&from.handle, to.handle);
+}
 
 void* new_stack(char* top) {
-  // What retrace_switch_stack pops: six registers and where to return to; then, as if called, a return address
-  // that leads nowhere, and a stack aligned as the ABI wants it on entry.
+  // What retrace_switch_stack pops: six registers and where to return to; then, as if called, a return
+  // address that leads nowhere, and a stack aligned as the ABI wants it on entry.
   auto* slot = reinterpret_cast<void**>(reinterpret_cast<std::uintptr_t>(top) & ~std::uintptr_t(15));
   *--slot = nullptr;  // keeps begin()'s frame at 8 modulo 16
   *--slot = reinterpret_cast<void*>(&begin);
@@ -109,13 +112,19 @@ void* new_stack(char* top) {
 #else
 
 // The one who arrives is handed where the other left off.
-void arrive(ctx::transfer_t from) { static_cast<Context*>(from.data)->handle = from.fctx; }
+void arrive(ctx::transfer_t from) {
+  static_cast<Context*>(from.data)->handle = from.fctx;
+}
 void arrive_first(ctx::transfer_t from) {
   arrive(from);
   begin();
 }
-void jump(Context& from, Context& to) { arrive(ctx::jump_fcontext(to.handle, &from)); }
-void* new_stack(char* top) { return ctx::make_fcontext(top, stack_bytes / 2, arrive_first); }
+void jump(Context& from, Context& to) {
+  arrive(ctx::jump_fcontext(to.handle, &from));
+}
+void* new_stack(char* top) {
+  return ctx::make_fcontext(top, stack_bytes / 2, arrive_first);
+}
 
 #endif
 

@@ -1,10 +1,11 @@
-// Stacks, and switching between them. One executor (OS thread) owns a set of fibers; a fiber is a stack and the
-// place where its last switch left off.
+// Stacks, and switching between them. One executor (OS thread) owns a set of fibers; a fiber is a stack and
+// the place where its last switch left off.
 //
-// A simulated thread that is given up is forgotten, not unwound (device code owns nothing): so this is built on
-// Boost.Context's fcontext layer, not on its fiber class, which knows no way to forget. On x86-64 Linux a few lines
-// of our own do the switch: Boost's leaves by a jump, which throws the processor's prediction of the returns that
-// follow out of step, and saves floating-point modes that kernels do not change; at a barrier that is half the time.
+// A simulated thread that is given up is forgotten, not unwound (device code owns nothing): so this is built
+// on Boost.Context's fcontext layer, not on its fiber class, which knows no way to forget. On x86-64 Linux a
+// few lines of our own do the switch: Boost's leaves by a jump, which throws the processor's prediction of
+// the returns that follow out of step, and saves floating-point modes that kernels do not change; at a
+// barrier that is half the time.
 #pragma once
 #include <cstddef>
 #include <vector>
@@ -14,7 +15,7 @@ namespace retrace::simt {
 // A place execution can go back to: a fiber, or the OS thread's own stack.
 struct Context {
   void* handle = nullptr;       // the stack pointer it was left with
-  void* fake_stack = nullptr;  // AddressSanitizer's, while this context is left
+  void* fake_stack = nullptr;   // AddressSanitizer's, while this context is left
   const void* stack = nullptr;  // lowest address
   std::size_t stack_bytes = 0;
 };
@@ -34,8 +35,8 @@ class FiberSet {
   FiberSet& operator=(const FiberSet&) = delete;
   ~FiberSet();
 
-  // A fiber that will run `entry` on an empty stack; the calling OS thread's next switch must go to it. `entry`
-  // must not return. Throws OutOfMemory where no stack can be had.
+  // A fiber that will run `entry` on an empty stack; the calling OS thread's next switch must go to it.
+  // `entry` must not return. Throws OutOfMemory where no stack can be had.
   int start(Entry entry);
   void finish(int fiber) { idle_.push_back(fiber); }
   // Every fiber is idle from here on, wherever it was.

@@ -7,10 +7,18 @@
 namespace retrace::simt {
 namespace {
 
-float bf16_low(std::uint32_t pair) { return __uint_as_float(pair << 16); }
-float bf16_high(std::uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
-float f16_low(std::uint32_t pair) { return f16_to_float(std::uint16_t(pair)); }
-float f16_high(std::uint32_t pair) { return f16_to_float(std::uint16_t(pair >> 16)); }
+float bf16_low(std::uint32_t pair) {
+  return __uint_as_float(pair << 16);
+}
+float bf16_high(std::uint32_t pair) {
+  return __uint_as_float(pair & 0xffff0000u);
+}
+float f16_low(std::uint32_t pair) {
+  return f16_to_float(std::uint16_t(pair));
+}
+float f16_high(std::uint32_t pair) {
+  return f16_to_float(std::uint16_t(pair >> 16));
+}
 
 // c (16×8) += a (16×K) · b (K×8), k by k; the inner loop is one vector.
 template <int K>
@@ -59,7 +67,9 @@ void multiply_16_bit(void* const* operands) {
   scatter(operands, c);
 }
 
-float tf32(std::uint32_t bits) { return __uint_as_float(bits & 0xffffe000u); }
+float tf32(std::uint32_t bits) {
+  return __uint_as_float(bits & 0xffffe000u);
+}
 
 template <bool Transpose>
 void distribute(void* const* operands) {
@@ -78,8 +88,12 @@ void distribute(void* const* operands) {
 
 }  // namespace
 
-void mma_bf16_together(void* const* operands, unsigned) { multiply_16_bit<bf16_low, bf16_high>(operands); }
-void mma_f16_together(void* const* operands, unsigned) { multiply_16_bit<f16_low, f16_high>(operands); }
+void mma_bf16_together(void* const* operands, unsigned) {
+  multiply_16_bit<bf16_low, bf16_high>(operands);
+}
+void mma_f16_together(void* const* operands, unsigned) {
+  multiply_16_bit<f16_low, f16_high>(operands);
+}
 
 void mma_tf32_together(void* const* operands, unsigned) {
   float a[16][8], b[8][8], c[16][8];
@@ -94,10 +108,15 @@ void mma_tf32_together(void* const* operands, unsigned) {
   scatter(operands, c);
 }
 
-void ldmatrix_together(void* const* operands, unsigned) { distribute<false>(operands); }
-void ldmatrix_trans_together(void* const* operands, unsigned) { distribute<true>(operands); }
+void ldmatrix_together(void* const* operands, unsigned) {
+  distribute<false>(operands);
+}
+void ldmatrix_trans_together(void* const* operands, unsigned) {
+  distribute<true>(operands);
+}
 
-void ldmatrix_x4(WarpFunction together, std::uint32_t (&r)[4], const void* row, const std::source_location& at) {
+void ldmatrix_x4(WarpFunction together, std::uint32_t (&r)[4], const void* row,
+                 const std::source_location& at) {
   if (reinterpret_cast<std::uintptr_t>(row) % 16) {
     const Unwatched faulting;
     executor->fault_at(at, "gives ldmatrix the address of a row that is not a multiple of 16");

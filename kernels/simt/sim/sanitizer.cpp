@@ -26,12 +26,18 @@ void name_the_thread() {
 extern "C" {
 
 // Called by AddressSanitizer and UndefinedBehaviorSanitizer as they report.
-void __asan_on_error() { name_the_thread(); }
-void __ubsan_on_report() { name_the_thread(); }
+void __asan_on_error() {
+  name_the_thread();
+}
+void __ubsan_on_report() {
+  name_the_thread();
+}
 
 // Looking for uses after return would move every simulated thread's variables to a stack of its own: 90 times
 // as slow. A program may still ask for it in ASAN_OPTIONS.
-const char* __asan_default_options() { return "detect_stack_use_after_return=0"; }
+const char* __asan_default_options() {
+  return "detect_stack_use_after_return=0";
+}
 
 }  // extern "C"
 

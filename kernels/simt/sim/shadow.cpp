@@ -10,10 +10,14 @@ thread_local constinit Shadow* watching = nullptr;
 
 namespace {
 
-std::string bytes_text(std::size_t n) { return std::to_string(n) + (n == 1 ? " byte" : " bytes"); }
+std::string bytes_text(std::size_t n) {
+  return std::to_string(n) + (n == 1 ? " byte" : " bytes");
+}
 
 std::string verb(Access access, std::size_t bytes) {
-  const char* const word = access == Access::read ? "reads " : access == Access::write ? "writes " : "updates ";
+  const char* const word = access == Access::read    ? "reads "
+                           : access == Access::write ? "writes "
+                                                     : "updates ";
   return word + bytes_text(bytes);
 }
 
@@ -74,12 +78,14 @@ Shadow::Cell& Shadow::cell(std::uintptr_t offset) {
 }
 
 void Shadow::set_copying(const void* to, std::size_t bytes, bool copying) {
-  const auto offset = reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(shared_.arena());
+  const auto offset =
+      reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(shared_.arena());
   if (offset + bytes > SharedMemory::arena_bytes) return;
   for (std::size_t i = 0; i < bytes; ++i) cell(offset + i).copying = copying;
 }
 
-// Two readers are kept, of two warps where possible: a writer is ordered with neither only if it waited for all.
+// Two readers are kept, of two warps where possible: a writer is ordered with neither only if it waited for
+// all.
 void Shadow::note_read(Cell& cell, const Visit& visit) const {
   Visit *first = &cell.reads[0], *second = &cell.reads[1];
   if (first->interval != interval_ || first->thread == visit.thread) {
@@ -108,7 +114,8 @@ std::string Shadow::check_shared(unsigned thread, std::uintptr_t offset, std::si
       inside = &array;
       break;
     }
-    const std::uintptr_t distance = offset < begin ? begin - offset : offset - begin - std::min(offset - begin, array.bytes);
+    const std::uintptr_t distance =
+        offset < begin ? begin - offset : offset - begin - std::min(offset - begin, array.bytes);
     if (distance < nearest_distance) {
       nearest_distance = distance;
       nearest = &array;
@@ -123,7 +130,8 @@ std::string Shadow::check_shared(unsigned thread, std::uintptr_t offset, std::si
   }
   const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(inside->data) - arena;
   const auto what = [&](std::uintptr_t byte) {
-    return verb(access, bytes) + " at byte " + std::to_string(byte - begin) + " of shared array " + inside->name();
+    return verb(access, bytes) + " at byte " + std::to_string(byte - begin) + " of shared array " +
+           inside->name();
   };
   if (counting_) {
     counter_.count(thread, reinterpret_cast<std::uintptr_t>(inside->data) + (offset - begin), bytes, true,
@@ -136,8 +144,8 @@ std::string Shadow::check_shared(unsigned thread, std::uintptr_t offset, std::si
     const bool was_written = c.write.interval >= first_interval_;
     if (access != Access::write) {
       if (c.copying && was_written) {
-        return what(byte) + ", where the cp.async at " + c.write.at.place() + " by " + thread_name(c.write.thread) +
-               " has not been waited for";
+        return what(byte) + ", where the cp.async at " + c.write.at.place() + " by " +
+               thread_name(c.write.thread) + " has not been waited for";
       }
       if (!was_written) return what(byte) + ", which no thread of the block has written";
     }
@@ -167,8 +175,9 @@ std::string Shadow::check_device(unsigned thread, std::uintptr_t address, std::s
   const auto& blocks = *memory_;
   std::size_t i = last_block_;
   if (address < blocks[i].zone_begin || address >= blocks[i].zone_end) {
-    const auto after = std::upper_bound(blocks.begin(), blocks.end(), address,
-                                        [](std::uintptr_t a, const MemoryBlock& b) { return a < b.zone_begin; });
+    const auto after =
+        std::upper_bound(blocks.begin(), blocks.end(), address,
+                         [](std::uintptr_t a, const MemoryBlock& b) { return a < b.zone_begin; });
     if (after == blocks.begin()) return {};
     i = std::size_t(after - blocks.begin()) - 1;
     if (address >= blocks[i].zone_end) return {};
@@ -184,15 +193,15 @@ std::string Shadow::check_device(unsigned thread, std::uintptr_t address, std::s
   return between_blocks_ ? check_between_blocks(address, bytes, access, at, block) : std::string();
 }
 
-std::string Shadow::check_between_blocks(std::uintptr_t address, std::size_t bytes, Access access, CallSite at,
-                                         const MemoryBlock& block) {
+std::string Shadow::check_between_blocks(std::uintptr_t address, std::size_t bytes, Access access,
+                                         CallSite at, const MemoryBlock& block) {
   const auto conflict = [&](std::uint64_t other, CallSite where, const char* did) {
     const std::uint64_t b = other - 1;
     const dim3 grid = current.grid_dim;
     return verb(access, bytes) + " at byte " + std::to_string(address - block.begin) +
            " of a block of device memory of " + bytes_text(block.end - block.begin) + ", a race: block " +
-           triple({unsigned(b % grid.x), unsigned(b / grid.x % grid.y), unsigned(b / grid.x / grid.y)}) + did +
-           where.place() + " in the same launch";
+           triple({unsigned(b % grid.x), unsigned(b / grid.x % grid.y), unsigned(b / grid.x / grid.y)}) +
+           did + where.place() + " in the same launch";
   };
   for (std::uintptr_t word = address / 4; word <= (address + bytes - 1) / 4; ++word) {
     GlobalCell& cell = global_[word];
@@ -212,8 +221,8 @@ std::string Shadow::check_between_blocks(std::uintptr_t address, std::size_t byt
     if (cell.reader && cell.reader != block_number_) {
       return cell.reader == several_blocks
                  ? verb(access, bytes) + " at byte " + std::to_string(address - block.begin) +
-                       " of a block of device memory, a race: several blocks read it, one at " + cell.read.place() +
-                       ", in the same launch"
+                       " of a block of device memory, a race: several blocks read it, one at " +
+                       cell.read.place() + ", in the same launch"
                  : conflict(cell.reader, cell.read, " read it at ");
     }
     cell.writer = block_number_;

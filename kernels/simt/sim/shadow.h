@@ -1,12 +1,12 @@
-// The watcher of builds with RETRACE_RACECHECK: is told of every load and store of a simulated kernel and says
-// what is wrong with it. Kernels are compiled with the compiler's ThreadSanitizer instrumentation, but its
-// run-time library is not linked: its hooks are ours (tsan_hooks.cpp) and lead here.
+// The watcher of builds with RETRACE_RACECHECK: is told of every load and store of a simulated kernel and
+// says what is wrong with it. Kernels are compiled with the compiler's ThreadSanitizer instrumentation, but
+// its run-time library is not linked: its hooks are ours (tsan_hooks.cpp) and lead here.
 //
-// Shared memory: for each byte the last writer and two readers since the last barrier. Two accesses by different
-// threads, at least one of them a write, must have a barrier between them, or, in one warp, a __syncwarp or
-// another collective of both lanes (each lane carries a vector clock over its warp). Two atomics do not conflict.
-// Device memory: bounds, freed blocks and, on request, conflicts between blocks. Everything else (stacks,
-// constants, memory nobody registered) is left alone.
+// Shared memory: for each byte the last writer and two readers since the last barrier. Two accesses by
+// different threads, at least one of them a write, must have a barrier between them, or, in one warp, a
+// __syncwarp or another collective of both lanes (each lane carries a vector clock over its warp). Two
+// atomics do not conflict. Device memory: bounds, freed blocks and, on request, conflicts between blocks.
+// Everything else (stacks, constants, memory nobody registered) is left alone.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -26,8 +26,8 @@ class Shadow {
  public:
   explicit Shadow(const SharedMemory& shared) : shared_(shared) {}
 
-  void begin_launch(const char* kernel, unsigned threads, std::shared_ptr<const std::vector<MemoryBlock>> memory,
-                    const SimOptions& options);
+  void begin_launch(const char* kernel, unsigned threads,
+                    std::shared_ptr<const std::vector<MemoryBlock>> memory, const SimOptions& options);
   void begin_block(uint3 block);
   void end_block();
   // After a fault: what was on its way will not arrive.
@@ -61,14 +61,16 @@ class Shadow {
     bool copying = false;  // cp.async has yet to land here
   };
   static constexpr std::uint64_t several_blocks = ~std::uint64_t(0);
-  struct GlobalCell {  // one 4-byte word of device memory
+  struct GlobalCell {                      // one 4-byte word of device memory
     std::uint64_t writer = 0, reader = 0;  // block number + 1, or several_blocks; 0: none
     CallSite write, read;
     bool atomic = false;
   };
 
-  std::string check_shared(unsigned thread, std::uintptr_t offset, std::size_t bytes, Access access, CallSite at);
-  std::string check_device(unsigned thread, std::uintptr_t address, std::size_t bytes, Access access, CallSite at);
+  std::string check_shared(unsigned thread, std::uintptr_t offset, std::size_t bytes, Access access,
+                           CallSite at);
+  std::string check_device(unsigned thread, std::uintptr_t address, std::size_t bytes, Access access,
+                           CallSite at);
   std::string check_between_blocks(std::uintptr_t address, std::size_t bytes, Access access, CallSite at,
                                    const MemoryBlock& block);
   void set_copying(const void* to, std::size_t bytes, bool copying);
@@ -84,12 +86,12 @@ class Shadow {
   Cell& cell(std::uintptr_t offset);
 
   const SharedMemory& shared_;
-  std::vector<Cell> cells_;             // of the arena's bytes
-  std::uint64_t interval_ = 0;          // counts on from block to block
-  std::uint64_t first_interval_ = 0;    // of this block
-  std::vector<std::uint32_t> clocks_;   // 32 per thread: up to which epoch it has met each lane of its warp
+  std::vector<Cell> cells_;            // of the arena's bytes
+  std::uint64_t interval_ = 0;         // counts on from block to block
+  std::uint64_t first_interval_ = 0;   // of this block
+  std::vector<std::uint32_t> clocks_;  // 32 per thread: up to which epoch it has met each lane of its warp
   std::shared_ptr<const std::vector<MemoryBlock>> memory_;
-  std::size_t last_block_ = 0;          // where the last address was found
+  std::size_t last_block_ = 0;  // where the last address was found
   bool between_blocks_ = false, counting_ = false;
   std::uint64_t block_number_ = 0;
   dim3 block_shape_;

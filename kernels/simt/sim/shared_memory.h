@@ -1,10 +1,10 @@
-// The shared memory of the block an executor runs: one piece per array, so that an overrun of one does not end
-// in the next. Filled with 0xff at the start of each block: NaN as a float, -1 as an integer, so that a read of
-// what no thread wrote shows in every build.
+// The shared memory of the block an executor runs: one piece per array, so that an overrun of one does not
+// end in the next. Filled with 0xff at the start of each block: NaN as a float, -1 as an integer, so that a
+// read of what no thread wrote shows in every build.
 //
 // Each array is a heap block of exactly its size, whose ends AddressSanitizer guards. In builds with
-// RETRACE_RACECHECK all lie in one arena with gaps between them, so that the watcher finds the array, or the gap,
-// that an address is in.
+// RETRACE_RACECHECK all lie in one arena with gaps between them, so that the watcher finds the array, or the
+// gap, that an address is in.
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -31,8 +31,8 @@ class SharedMemory {
     for (auto& array : arrays_) array.filled = false;
   }
 
-  // The same array for every thread of a block. Null where the block would have more than the 48 KiB that static
-  // arrays may take.
+  // The same array for every thread of a block. Null where the block would have more than the 48 KiB that
+  // static arrays may take.
   void* array(const SharedTag* tag, std::size_t bytes) {
     for (auto& array : arrays_) {
       if (array.tag == tag) return array.filled ? array.data : fill(array);
