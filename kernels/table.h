@@ -4,6 +4,7 @@
 #include "kernels/conv/conv.h"
 #include "kernels/ops/ops.h"
 #include "kernels/ops/relevance.h"
+#include "kernels/ops/train.h"
 #include "kernels/stream.h"
 
 namespace retrace::kernels {
@@ -38,7 +39,18 @@ namespace retrace::kernels {
   X(seed_targets, SeedTargets)                       \
   X(weight_part, WeightPart)                         \
   X(relevance_gate, RelevanceGate)                   \
-  X(relevance_sums, RelevanceSums)
+  X(relevance_sums, RelevanceSums)                   \
+  X(conv2d_wgrad, Conv2dWgrad)                       \
+  X(linear_wgrad, LinearWgrad)                       \
+  X(column_sums, ColumnSums)                         \
+  X(batch_norm_fprop, BatchNormFprop)                \
+  X(batch_norm_backward, BatchNormBackward)          \
+  X(cross_entropy, CrossEntropy)                     \
+  X(dropout, Dropout)                                \
+  X(sgd_step, SgdStep)                               \
+  X(adamw_step, AdamWStep)                           \
+  X(sum_squares, SumSquares)                         \
+  X(clip_scale, ClipScale)
 
 struct KernelTable {
 #define X(name, Arguments) void (*name)(const Arguments&, Stream) = nullptr;

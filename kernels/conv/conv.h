@@ -37,6 +37,7 @@ const char* conv_variant_name(ConvVariant variant);
 // What `automatic` stands for. Never depends on the batch, so that a batch's results equal the singles' bitwise.
 ConvVariant select_fprop(const Conv2dShape& shape);
 ConvVariant select_dgrad(const Conv2dShape& shape);
+ConvVariant select_wgrad(const Conv2dShape& shape);
 
 // y = relu(alpha · conv(part(x), w) + bias + residual), each of the last three if asked for.
 struct Conv2dFprop {
@@ -65,5 +66,20 @@ struct Conv2dDgrad {
   SignalEpilogue epilogue{};        // [n, h, w, c]
   float* dx = nullptr;              // [n, h, w, c]; not dy.signal
 };
+
+// dw[k, r, s, c] = Σ_{n, p, q} dy[n, p, q, k] · x[n, p · stride − pad + r · dilation, …, c], added to what dw
+// holds if `accumulate`. The sum over pixels is split into slices of fixed size, each summed in order into the
+// workspace, and the slices are added in order: the same bits run after run.
+struct Conv2dWgrad {
+  Conv2dShape shape;
+  ConvVariant variant = ConvVariant::automatic;
+  const float* x = nullptr;   // [n, h, w, c]
+  const float* dy = nullptr;  // [n, p, q, k]
+  bool accumulate = false;
+  float* dw = nullptr;         // [k, r, s, c / groups]
+  float* workspace = nullptr;  // conv2d_wgrad_workspace(shape, variant) floats; null where that is 0
+};
+// Floats of scratch memory conv2d_wgrad needs.
+long long conv2d_wgrad_workspace(const Conv2dShape& shape, ConvVariant variant = ConvVariant::automatic);
 
 }  // namespace retrace::kernels
