@@ -8,6 +8,7 @@ set(RETRACE_KERNEL_SOURCES
   ops/elementwise.cu
   ops/linear.cu
   ops/normalize.cu
+  ops/pending.cu
   ops/pool.cu
   ops/reduce.cu
   ops/relevance.cu
