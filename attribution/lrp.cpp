@@ -105,6 +105,8 @@ void LrpRule::propagate(Walk& walk, NodeId id) {
       return linear_map(walk, id);
     case Op::softmax:
       throw Error("layer " + node.name + ": relevance starts at the logits, not behind a softmax");
+    case Op::batch_norm:
+      throw Error("layer " + node.name + ": relevance needs batch norm folded into its convolution");
     default:
       break;
   }

@@ -8,8 +8,8 @@ namespace retrace {
 using namespace kernels;
 
 const char* op_name(Op op) {
-  constexpr const char* names[] = {"input",           "conv2d", "linear", "max_pool", "avg_pool",
-                                   "global_avg_pool", "relu",   "add",    "shortcut", "softmax"};
+  constexpr const char* names[] = {"input", "conv2d", "linear",   "max_pool", "avg_pool",   "global_avg_pool",
+                                   "relu",  "add",    "shortcut", "softmax",  "batch_norm", "dropout"};
   return names[std::size_t(op)];
 }
 
@@ -209,6 +209,58 @@ NodeId Tape::shortcut(NodeId x, int k, int stride, std::string name) {
   device_->kernels().shortcut_fprop({int(in.dim(0)), int(in.dim(1)), int(in.dim(2)), int(in.dim(3)), k,
                                      stride, in.data(), node.value.data()},
                                     device_->stream());
+  return append(std::move(node));
+}
+
+NodeId Tape::batch_norm(NodeId x, std::shared_ptr<const BatchNorm> norm, const Fused& fused,
+                        std::string name) {
+  const Tensor& in = value(x);
+  const PixelView view = pixels_of(in);
+  require(norm->weight.shape() == Shape{view.channels}, name,
+          "input " + to_string(in.shape()) + " does not have the channels of weight " +
+              to_string(norm->weight.shape()));
+  require(view.pixels >= 2, name, "batch norm in training needs at least 2 values a channel");
+  Node node{.op = Op::batch_norm, .name = std::move(name), .x = x, .residual = fused.residual};
+  node.relu = node.nonnegative = fused.relu;
+  node.value = Tensor(*device_, in.shape());
+  node.mean = Tensor(*device_, {view.channels});
+  node.inverse_std = Tensor(*device_, {view.channels});
+  if (fused.relu) node.relu_mask = mask_for(node.value);
+  const Tensor scratch(*device_, {batch_norm_workspace(view.pixels, view.channels)});
+  BatchNormFprop launch{.pixels = view.pixels, .c = view.channels, .x = in.data()};
+  launch.weight = norm->weight.data();
+  launch.bias = norm->bias.data();
+  launch.epsilon = norm->epsilon;
+  launch.momentum = norm->momentum;
+  if (fused.residual != no_node) {
+    require(value(fused.residual).shape() == in.shape(), node.name, "residual and input differ in shape");
+    launch.residual = value(fused.residual).data();
+  }
+  launch.relu = fused.relu;
+  if (norm->running_mean) {
+    launch.running_mean = norm->running_mean.data();
+    launch.running_var = norm->running_var.data();
+  }
+  launch.mean = node.mean.data();
+  launch.inverse_std = node.inverse_std.data();
+  launch.y = node.value.data();
+  if (fused.relu) launch.relu_mask = node.relu_mask.data<std::uint8_t>();
+  launch.workspace = scratch.data();
+  device_->kernels().batch_norm_fprop(launch, device_->stream());
+  node.norm = std::move(norm);
+  return append(std::move(node));
+}
+
+NodeId Tape::dropout(NodeId x, const DropoutPlan& plan, std::string name) {
+  const Tensor& in = value(x);
+  require(plan.p >= 0 && plan.p < 1, name,
+          "dropout of " + std::to_string(plan.p) + ", expected 0 to below 1");
+  Node node{.op = Op::dropout, .name = std::move(name), .x = x};
+  node.nonnegative = this->node(x).nonnegative;
+  node.drop = plan;
+  node.value = Tensor(*device_, in.shape());
+  device_->kernels().dropout({in.size(), plan.p, plan.seed, plan.offset, in.data(), node.value.data()},
+                             device_->stream());
   return append(std::move(node));
 }
 

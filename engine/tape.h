@@ -26,13 +26,29 @@ enum class Op : std::uint8_t {
   relu,
   add,
   shortcut,
-  softmax
+  softmax,
+  batch_norm,
+  dropout
 };
 const char* op_name(Op op);
 
 // A convolution's shape but for the batch and the sizes the tensors bring.
 struct ConvGeometry {
   int stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1, groups = 1;
+};
+
+// Parameters of a batch norm in training mode (Ioffe & Szegedy 2015; torch.nn.BatchNorm2d's conventions). Each [C].
+struct BatchNorm {
+  std::string name;
+  Tensor weight, bias;
+  Tensor running_mean, running_var;  // moved by every forward pass; both empty: not kept
+  float epsilon = 1e-5f, momentum = 0.1f;
+};
+
+// Which elements a dropout keeps: see kernels::Dropout.
+struct DropoutPlan {
+  float p = 0;  // the share set to 0
+  std::uint64_t seed = 0, offset = 0;
 };
 
 struct Node {
@@ -45,12 +61,15 @@ struct Node {
   bool nonnegative = false;   // no value of this node can be below 0
   Tensor relu_mask{};         // u8, where relu
   Tensor argmax{};            // i32, of max_pool
-  std::shared_ptr<const LinearMap> map{};  // conv2d, linear
-  kernels::Conv2dShape conv{};             // conv2d
-  kernels::PoolShape pool{};               // max_pool, avg_pool
-  bool count_include_pad = true;           // avg_pool
-  int stride = 1;                          // shortcut
-  bool log = false;                        // softmax
+  std::shared_ptr<const LinearMap> map{};   // conv2d, linear
+  kernels::Conv2dShape conv{};              // conv2d
+  kernels::PoolShape pool{};                // max_pool, avg_pool
+  bool count_include_pad = true;            // avg_pool
+  int stride = 1;                           // shortcut
+  bool log = false;                         // softmax
+  std::shared_ptr<const BatchNorm> norm{};  // batch_norm
+  Tensor mean{}, inverse_std{};             // batch_norm: this batch's
+  DropoutPlan drop{};                       // dropout
 };
 
 // What conv2d and linear fuse behind the sum.
@@ -80,6 +99,10 @@ class Tape {
   // Option A of He et al. 2016: subsample by stride, zero-pad to k channels.
   NodeId shortcut(NodeId x, int k, int stride, std::string name);
   NodeId softmax(NodeId x, bool log, std::string name);
+  // Training only (models for inference have it folded into their convolutions). Normalises over all pixels of the
+  // batch; then residual and ReLU as in conv2d. At least two pixels.
+  NodeId batch_norm(NodeId x, std::shared_ptr<const BatchNorm> norm, const Fused& fused, std::string name);
+  NodeId dropout(NodeId x, const DropoutPlan& plan, std::string name);
 
   int size() const { return int(nodes_.size()); }
   const Node& node(NodeId id) const { return nodes_.at(std::size_t(id)); }

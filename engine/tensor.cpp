@@ -86,6 +86,19 @@ Tensor Tensor::reshape(Shape shape) const {
   return other;
 }
 
+Tensor Tensor::slice(std::int64_t first, Shape shape) const {
+  const std::int64_t size = count(shape);
+  if (first < 0 || first > size_ || size > size_ - first) {
+    throw Error(
+        fmt::format("tensor of shape {} has no elements {} to {}", to_string(shape_), first, first + size));
+  }
+  Tensor other = *this;
+  other.shape_ = std::move(shape);
+  other.size_ = size;
+  other.offset_ += std::size_t(first) * element_size(type_);
+  return other;
+}
+
 void Tensor::check_type(ElementType wanted) const {
   if (wanted != type_) {
     throw Error(fmt::format("tensor of shape {}: it holds {}, asked for {}", to_string(shape_),

@@ -39,7 +39,7 @@ class Tensor {
     check_type(type_of<T>());
     return static_cast<T*>(raw());
   }
-  void* raw() const { return buffer_ ? buffer_->data() : nullptr; }
+  void* raw() const { return buffer_ ? static_cast<std::byte*>(buffer_->data()) + offset_ : nullptr; }
   // Waits for everything issued before.
   template <class T = float>
   std::vector<T> to_host() const {
@@ -50,6 +50,8 @@ class Tensor {
   }
   // The same memory under another shape of the same size.
   Tensor reshape(Shape shape) const;
+  // A view of the elements from `first` on, under a shape of its own; writing to it writes to this tensor.
+  Tensor slice(std::int64_t first, Shape shape) const;
 
  private:
   template <class T>
@@ -71,6 +73,7 @@ class Tensor {
   Shape shape_;
   ElementType type_ = ElementType::f32;
   std::int64_t size_ = 0;
+  std::size_t offset_ = 0;  // bytes into the buffer
   std::shared_ptr<Buffer> buffer_;
 };
 

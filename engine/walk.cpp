@@ -20,7 +20,8 @@ Walk::Walk(const Tape& tape, Rule& rule, NodeId start, const std::vector<NodeId>
   }
   for (NodeId id = 0; id <= start; ++id) {
     const Node& node = tape.node(id);
-    needed_[std::size_t(id)] = wanted_[std::size_t(id)] || needed(node.x) || needed(node.residual);
+    needed_[std::size_t(id)] =
+        wanted_[std::size_t(id)] || rule.uses(node) || needed(node.x) || needed(node.residual);
   }
 }
 
@@ -43,7 +44,7 @@ std::map<NodeId, Tensor> Walk::run(const Tensor& seed) {
       continue;
     }
     if (wanted_[std::size_t(id)]) result[id] = signal(id);
-    if (needed(node(id).x) || needed(node(id).residual)) rule_->propagate(*this, id);
+    if (rule_->uses(node(id)) || needed(node(id).x) || needed(node(id).residual)) rule_->propagate(*this, id);
     signals_[std::size_t(id)] = {};
   }
   return result;
@@ -92,26 +93,67 @@ void Walk::pass(NodeId to, const Tensor& contribution) {
   commit(std::move(into));
 }
 
+const ParameterGradient* GradientRule::slot_of(const Node& node) const {
+  const void* const owner =
+      node.map ? static_cast<const void*>(node.map.get()) : static_cast<const void*>(node.norm.get());
+  const auto at = owner ? slots_.find(owner) : slots_.end();
+  return at == slots_.end() ? nullptr : &at->second;
+}
+
 void GradientRule::propagate(Walk& walk, NodeId id) {
-  const Node& node = walk.node(id);
-  const Stream stream = walk.device().stream();
-  const auto& launch = walk.device().kernels();
-  if (node.op != Op::conv2d && node.op != Op::linear) return propagate_plain(walk, id, walk.gated_signal(id));
   const Tensor dz = walk.gated_signal(id);
+  switch (walk.node(id).op) {
+    case Op::conv2d:
+    case Op::linear:
+      return linear_map(walk, id, dz);
+    case Op::batch_norm:
+      return batch_norm(walk, id, dz);
+    default:
+      return propagate_plain(walk, id, dz);
+  }
+}
+
+void GradientRule::linear_map(Walk& walk, NodeId id, const Tensor& dz) const {
+  const Node& node = walk.node(id);
+  Device& device = walk.device();
+  const Stream stream = device.stream();
+  const auto& launch = device.kernels();
+  const Tensor& x = walk.node(node.x).value;
+  const Tensor& w = node.map->weight();
+  if (const ParameterGradient* const slot = slot_of(node)) {
+    if (node.op == Op::conv2d) {
+      Conv2dWgrad wgrad{.shape = node.conv, .x = x.data(), .dy = dz.data()};
+      wgrad.accumulate = slot->accumulate;
+      wgrad.dw = slot->weight.data();
+      const Tensor scratch(device, {conv2d_wgrad_workspace(node.conv)});
+      if (scratch.size()) wgrad.workspace = scratch.data();
+      launch.conv2d_wgrad(wgrad, stream);
+    } else {
+      launch.linear_wgrad({int(dz.dim(0)), int(w.dim(1)), int(w.dim(0)), x.data(), dz.data(),
+                           slot->accumulate, slot->weight.data()},
+                          stream);
+    }
+    if (slot->bias) {
+      const PixelView view = pixels_of(dz);
+      const Tensor scratch(device, {column_sums_workspace(view.pixels, view.channels)});
+      launch.column_sums({view.pixels, view.channels, dz.data(), slot->accumulate, slot->bias.data(),
+                          scratch.size() ? scratch.data() : nullptr},
+                         stream);
+    }
+  }
   if (walk.needed(node.residual)) walk.pass(node.residual, dz);
   if (!walk.needed(node.x)) return;
   // A flattened row of many pixels has its mask bits where the pixels' are only if those fill whole bytes.
-  const PixelView in = pixels_of(walk.node(node.x).value);
+  const PixelView in = pixels_of(x);
   auto sink = walk.sink(node.x, node.op == Op::conv2d || in.pixels == dz.dim(0) || in.channels % 8 == 0);
   if (node.op == Op::conv2d) {
     launch.conv2d_dgrad({.shape = node.conv,
                          .dy = {dz.data()},
-                         .w = node.map->weight().data(),
+                         .w = w.data(),
                          .epilogue = sink.epilogue,
                          .dx = sink.out.data()},
                         stream);
   } else {
-    const Tensor& w = node.map->weight();
     launch.linear_dgrad({.n = int(dz.dim(0)),
                          .c = int(w.dim(1)),
                          .k = int(w.dim(0)),
@@ -124,10 +166,39 @@ void GradientRule::propagate(Walk& walk, NodeId id) {
   walk.commit(std::move(sink));
 }
 
+void GradientRule::batch_norm(Walk& walk, NodeId id, const Tensor& dz) const {
+  const Node& node = walk.node(id);
+  Device& device = walk.device();
+  if (walk.needed(node.residual)) walk.pass(node.residual, dz);
+  const ParameterGradient* const slot = slot_of(node);
+  const bool wanted = walk.needed(node.x);
+  if (!slot && !wanted) return;
+  const PixelView view = pixels_of(node.value);
+  const ParameterGradient own =
+      slot ? *slot : ParameterGradient{Tensor(device, {view.channels}), Tensor(device, {view.channels})};
+  const Tensor scratch(device, {batch_norm_workspace(view.pixels, view.channels)});
+  BatchNormBackward launch{.pixels = view.pixels, .c = view.channels, .x = walk.node(node.x).value.data()};
+  launch.dy = dz.data();
+  launch.weight = node.norm->weight.data();
+  launch.mean = node.mean.data();
+  launch.inverse_std = node.inverse_std.data();
+  launch.accumulate = own.accumulate;
+  launch.dweight = own.weight.data();
+  launch.dbias = own.bias.data();
+  launch.workspace = scratch.data();
+  if (!wanted) return device.kernels().batch_norm_backward(launch, device.stream());
+  auto sink = walk.sink(node.x);
+  launch.epilogue = sink.epilogue;
+  launch.dx = sink.out.data();
+  device.kernels().batch_norm_backward(launch, device.stream());
+  walk.commit(std::move(sink));
+}
+
 void GradientRule::propagate_plain(Walk& walk, NodeId id, const Tensor& dy) {
   const Node& node = walk.node(id);
   const Stream stream = walk.device().stream();
   const auto& launch = walk.device().kernels();
+  const Shape& in = walk.node(node.x).value.shape();
   switch (node.op) {
     case Op::relu:
       walk.pass(node.x, dy);
@@ -136,11 +207,24 @@ void GradientRule::propagate_plain(Walk& walk, NodeId id, const Tensor& dy) {
       if (walk.needed(node.x)) walk.pass(node.x, dy);
       if (walk.needed(node.residual)) walk.pass(node.residual, dy);
       return;
+    case Op::softmax: {
+      Tensor dx(walk.device(), node.value.shape());
+      launch.softmax_backward({int(in[0]), int(in[1]), node.log, node.value.data(), dy.data(), dx.data()},
+                              stream);
+      walk.pass(node.x, dx);
+      return;
+    }
+    case Op::dropout: {
+      Tensor dx(walk.device(), node.value.shape());
+      launch.dropout({dy.size(), node.drop.p, node.drop.seed, node.drop.offset, dy.data(), dx.data()},
+                     stream);
+      walk.pass(node.x, dx);
+      return;
+    }
     default:
       break;
   }
   auto sink = walk.sink(node.x);
-  const Shape& in = walk.node(node.x).value.shape();
   switch (node.op) {
     case Op::max_pool:
       launch.max_pool_backward(
@@ -160,13 +244,6 @@ void GradientRule::propagate_plain(Walk& walk, NodeId id, const Tensor& dy) {
                                 node.stride, dy.data(), sink.epilogue, sink.out.data()},
                                stream);
       break;
-    case Op::softmax: {
-      Tensor dx(walk.device(), node.value.shape());
-      launch.softmax_backward({int(in[0]), int(in[1]), node.log, node.value.data(), dy.data(), dx.data()},
-                              stream);
-      walk.pass(node.x, dx);
-      return;
-    }
     default:
       throw Error("layer " + node.name + ": " + op_name(node.op) + " has no backward");
   }

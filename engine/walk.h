@@ -1,6 +1,7 @@
 // A walk back along a tape under a rule. The walk owns the signals and their memory, the rule says how a node's
 // signal becomes its inputs'. With the gradient rule this is reverse-mode differentiation.
 #pragma once
+#include <cstdint>
 #include <map>
 #include <vector>
 
@@ -66,18 +67,40 @@ class Rule {
   // Whether the ReLU's backward is the plain gate on a positive output, so that it may be fused into the launch
   // that makes the signal.
   virtual bool gates_by_mask() const = 0;
+  // Whether the signal at this node is of use to the rule itself, even if no input of it is wanted.
+  virtual bool uses(const Node&) const { return false; }
   virtual void begin(Walk&) {}
 };
 
-// The chain rule.
+// Where the gradient of a linear map's or batch norm's parameters goes: tensors of the parameters' own shapes.
+struct ParameterGradient {
+  Tensor weight, bias;      // bias empty where there is none
+  bool accumulate = false;  // add to what they hold
+};
+// By the parameters' address, LinearMap or BatchNorm.
+using GradientSlots = std::map<const void*, ParameterGradient>;
+
+// The chain rule. With slots it also makes the gradients of the parameters that have one; parameters that several
+// nodes share need `accumulate`.
 class GradientRule : public Rule {
  public:
+  GradientRule() = default;
+  explicit GradientRule(GradientSlots slots) : slots_(std::move(slots)) {}
+
   void propagate(Walk& walk, NodeId id) override;
   bool gates_by_mask() const override { return true; }
+  bool uses(const Node& node) const override { return slot_of(node) != nullptr; }
 
  protected:
   // The backward of ops without parameters, for the signal given at the node's output.
   static void propagate_plain(Walk& walk, NodeId id, const Tensor& signal);
+
+ private:
+  const ParameterGradient* slot_of(const Node& node) const;
+  void linear_map(Walk& walk, NodeId id, const Tensor& dz) const;
+  void batch_norm(Walk& walk, NodeId id, const Tensor& dz) const;
+
+  GradientSlots slots_;
 };
 
 }  // namespace retrace

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <optional>
 
+#include "engine/input.h"
 #include "kernels/simt/sim_runtime.h"
 #include "tools/image/expand.h"
 #include "tools/image/picture.h"
@@ -145,13 +146,7 @@ Session::Forward Session::forward(const std::vector<Picture>& prepared) {
   std::vector<std::uint8_t> pixels;
   pixels.reserve(std::size_t(n) * std::size_t(h) * std::size_t(w) * 3);
   for (const Picture& picture : prepared) pixels.insert(pixels.end(), picture.rgb.begin(), picture.rgb.end());
-  const Tensor bytes = Tensor::from_host(*device_, {n, h, w, 3}, pixels);
-  Tensor x(*device_, {n, h, w, 3});
-  kernels::NormalizeU8 launch{
-      .n = n, .h = h, .w = w, .c = 3, .pixels = bytes.data<std::uint8_t>(), .y = x.data()};
-  std::copy_n(preprocessing_.mean.begin(), 3, launch.mean);
-  std::copy_n(preprocessing_.std.begin(), 3, launch.std);
-  device_->kernels().normalize_u8(launch, device_->stream());
+  const Tensor x = normalized_input(*device_, pixels, n, h, w, preprocessing_.mean, preprocessing_.std);
 
   Forward result;
   result.tape = std::make_unique<Tape>(*device_);

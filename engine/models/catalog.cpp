@@ -1,6 +1,10 @@
 // Names, parameters and construction of every model.
 #include <fmt/format.h>
 
+#include <charconv>
+#include <map>
+#include <mutex>
+
 #include "engine/models/resnet.h"
 #include "weights/fold_batch_norm.h"
 
@@ -8,29 +12,57 @@ namespace retrace {
 
 namespace {
 
-const ResNetPlan& plan_of(const std::string& name) {
-  std::string known;
+// "resnet18_w16": resnet18 with 16 channels in its first stage instead of 64, and so on in proportion.
+const ResNetPlan* narrowed(const std::string& name) {
+  static std::mutex mutex;
+  static std::map<std::string, ResNetPlan> made;
+  const std::size_t at = name.rfind("_w");
+  if (at == std::string::npos) return nullptr;
+  int width = 0;
+  const char* const end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + at + 2, end, width);
+  if (error != std::errc{} || stop != end || width < 1 || width > 1024 || name[at + 2] == '0') return nullptr;
+  const std::lock_guard lock(mutex);
+  if (const auto found = made.find(name); found != made.end()) return &found->second;
   for (const ResNetPlan& plan : resnet_catalog()) {
-    if (plan.info.name == name) return plan;
-    known += (known.empty() ? "" : ", ") + plan.info.name;
+    if (plan.info.name != name.substr(0, at)) continue;
+    ResNetPlan narrow = plan;
+    narrow.info.name = name;
+    narrow.info.description += fmt::format(", {} channels in the first stage", width);
+    narrow.width = width;
+    return &(made[name] = narrow);
   }
-  throw UsageError(fmt::format("model '{}': expected one of {}", name, known));
+  return nullptr;
 }
 
-// Every convolution in the order its parameters are listed.
-std::vector<ConvPlan> convolutions(const NetPlan& net) {
-  std::vector<ConvPlan> convs{net.stem};
-  for (const BlockPlan& block : net.blocks) {
-    convs.insert(convs.end(), block.convs.begin(), block.convs.end());
-    convs.insert(convs.end(), block.downsample.begin(), block.downsample.end());
+// Null if there is none.
+const ResNetPlan* find_plan(const std::string& name) {
+  for (const ResNetPlan& plan : resnet_catalog()) {
+    if (plan.info.name == name) return &plan;
   }
-  return convs;
+  return narrowed(name);
+}
+
+const ResNetPlan& plan_of(const std::string& name) {
+  if (const ResNetPlan* const plan = find_plan(name)) return *plan;
+  std::string known;
+  for (const ResNetPlan& plan : resnet_catalog()) known += (known.empty() ? "" : ", ") + plan.info.name;
+  throw UsageError(fmt::format(
+      "model '{}': expected one of {}, or one of them with another width, as resnet18_w16", name, known));
 }
 
 constexpr std::size_t values_per_conv =
     5;  // weight, then batch norm's weight, bias, running mean and variance
 
 }  // namespace
+
+void Model::describe(std::vector<std::string> labels, const ModelInput& input) {
+  if (!labels.empty() && int(labels.size()) != info_.classes) {
+    throw Error(fmt::format("{} labels for a model of {} classes", labels.size(), info_.classes));
+  }
+  info_.labels = std::move(labels);
+  info_.input = input;
+}
 
 const std::vector<ModelInfo>& model_catalog() {
   static const std::vector<ModelInfo> models = [] {
@@ -43,6 +75,10 @@ const std::vector<ModelInfo>& model_catalog() {
 
 const ModelInfo& model_info(const std::string& name) {
   return plan_of(name).info;
+}
+
+bool is_model(const std::string& name) {
+  return find_plan(name) != nullptr;
 }
 
 std::vector<ParameterSpec> model_parameters(const std::string& name, int classes, bool folded) {
@@ -63,6 +99,18 @@ std::vector<ParameterSpec> model_parameters(const std::string& name, int classes
   specs.push_back({net.head + ".weight", {heads, net.features}});
   specs.push_back({net.head + ".bias", {heads}});
   return specs;
+}
+
+std::vector<std::string> residual_scales(const std::string& name) {
+  std::vector<std::string> names;
+  for (const BlockPlan& block : expand(plan_of(name)).blocks)
+    names.push_back(block.convs.back().norm + ".weight");
+  return names;
+}
+
+std::unique_ptr<TrainableNetwork> build_trainable(Device& device, const std::string& name, int classes,
+                                                  const std::vector<ParameterValue>& values) {
+  return build_trainable_resnet(device, plan_of(name), model_parameters(name, classes), values);
 }
 
 std::vector<ParameterValue> fold_model(const std::string& name, int classes,

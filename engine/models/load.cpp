@@ -4,6 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "weights/match.h"
 #include "weights/seeded.h"
@@ -44,11 +47,81 @@ CheckpointFit fit_for(const weights::Checkpoint& checkpoint, const std::string& 
 
 std::vector<CheckpointFit> fitting_models(const weights::Checkpoint& checkpoint) {
   std::vector<CheckpointFit> fitting;
+  const weights::HostTensor* const stem = checkpoint.find("conv1.weight");
+  const std::int64_t width = stem && stem->shape.size() == 4 ? stem->shape[0] : 0;
   for (const ModelInfo& info : model_catalog()) {
-    const CheckpointFit fit = fit_for(checkpoint, info.name);
+    // The stem tells the width; a network of another than the usual one has it in its name.
+    std::string name = info.name;
+    if (width >= 1 && width <= 1024 && width != model_parameters(name).front().shape[0]) {
+      name = fmt::format("{}_w{}", name, width);
+    }
+    const CheckpointFit fit = fit_for(checkpoint, name);
     if (fits(checkpoint, fit)) fitting.push_back(fit);
   }
   return fitting;
+}
+
+namespace {
+
+std::array<float, 3> three_numbers(const std::string& key, const std::string& text) {
+  std::istringstream in(text);
+  std::array<float, 3> values{};
+  std::string rest;
+  in >> values[0] >> values[1] >> values[2];
+  if (!in || (in >> rest)) throw Error(fmt::format("metadata {}: '{}', expected three numbers", key, text));
+  return values;
+}
+
+int side(const std::string& key, const std::string& text, int least) {
+  std::istringstream in(text);
+  long long value = -1;
+  std::string rest;
+  in >> value;
+  if (!in || (in >> rest) || value < least || value > 65536) {
+    throw Error(fmt::format("metadata {}: '{}', expected a number from {} to 65536", key, text, least));
+  }
+  return int(value);
+}
+
+}  // namespace
+
+std::map<std::string, std::string> model_metadata(const std::string& model, int classes,
+                                                  const ModelNotes& notes) {
+  const ModelInput& input = notes.input;
+  std::map<std::string, std::string> metadata{
+      {"model", model},
+      {"classes", std::to_string(classes)},
+      {"resize", std::to_string(input.resize)},
+      {"crop", std::to_string(input.crop)},
+      {"mean", fmt::format("{} {} {}", input.mean[0], input.mean[1], input.mean[2])},
+      {"std", fmt::format("{} {} {}", input.std[0], input.std[1], input.std[2])}};
+  if (!notes.labels.empty()) metadata["labels"] = nlohmann::json(notes.labels).dump();
+  return metadata;
+}
+
+ModelNotes read_model_notes(const std::map<std::string, std::string>& metadata, const ModelNotes& usual) {
+  ModelNotes notes = usual;
+  const auto value = [&](const char* key) {
+    const auto at = metadata.find(key);
+    return at == metadata.end() ? nullptr : &at->second;
+  };
+  if (const auto* text = value("resize")) notes.input.resize = side("resize", *text, 0);
+  if (const auto* text = value("crop")) notes.input.crop = side("crop", *text, 1);
+  if (const auto* text = value("mean")) notes.input.mean = three_numbers("mean", *text);
+  if (const auto* text = value("std")) {
+    notes.input.std = three_numbers("std", *text);
+    for (const float s : notes.input.std) {
+      if (!(s > 0)) throw Error(fmt::format("metadata std: '{}', expected numbers above 0", *text));
+    }
+  }
+  if (const auto* text = value("labels")) {
+    const auto json = nlohmann::json::parse(*text, nullptr, false);
+    const bool good =
+        json.is_array() && std::all_of(json.begin(), json.end(), [](const auto& j) { return j.is_string(); });
+    if (!good) throw Error("metadata labels: expected a JSON list of strings");
+    notes.labels = json.get<std::vector<std::string>>();
+  }
+  return notes;
 }
 
 std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
@@ -66,17 +139,18 @@ std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoin
   return values;
 }
 
-LoadedModel load_model(Device& device, const std::string& name, const weights::Checkpoint& checkpoint) {
+LoadedModel load_model(Device& device, const std::string& name, const weights::Checkpoint& given) {
   LoadedModel loaded;
-  loaded.metadata = checkpoint.metadata;
-  loaded.notes = checkpoint.notes;
+  loaded.metadata = given.metadata;
+  loaded.notes = given.notes;
+  weights::Checkpoint checkpoint = given;
+  if (std::erase_if(checkpoint.tensors, [](const auto& t) { return t.name.starts_with(training_prefix); })) {
+    loaded.notes.push_back("the optimizer's state was left out");
+  }
   std::string model = name;
   if (model.empty()) {
     if (const auto at = checkpoint.metadata.find("model"); at != checkpoint.metadata.end()) {
-      const auto& known = model_catalog();
-      if (std::any_of(known.begin(), known.end(), [&](const ModelInfo& m) { return m.name == at->second; })) {
-        model = at->second;
-      }
+      if (is_model(at->second)) model = at->second;
     }
   }
   if (model.empty()) {
@@ -97,6 +171,16 @@ LoadedModel load_model(Device& device, const std::string& name, const weights::C
   std::vector<ParameterValue> values = take_parameters(checkpoint, fit);
   if (!fit.folded) values = fold_model(model, fit.classes, values);
   loaded.model = build_model(device, model, fit.classes, values);
+  // Metadata about the input is ours where it names the model too.
+  if (const auto at = loaded.metadata.find("model"); at != loaded.metadata.end() && at->second == model) {
+    const ModelInfo& info = loaded.model->info();
+    try {
+      const ModelNotes notes = read_model_notes(loaded.metadata, {info.labels, info.input});
+      loaded.model->describe(notes.labels, notes.input);
+    } catch (const Error& error) {
+      throw Error(fmt::format("{}: {}", given.path, error.what()));
+    }
+  }
   if (fit.classes != model_info(model).classes) {
     loaded.notes.push_back(fmt::format("the classifier has {} classes (usual for {}: {})", fit.classes, model,
                                        model_info(model).classes));

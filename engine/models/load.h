@@ -31,6 +31,20 @@ CheckpointFit fit_for(const weights::Checkpoint& checkpoint, const std::string& 
 // In the order of model_parameters(fit.model, fit.classes, fit.folded).
 std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoint, const CheckpointFit& fit);
 
+// What a checkpoint of ours says beside its tensors.
+struct ModelNotes {
+  std::vector<std::string> labels;  // empty: not said
+  ModelInput input;
+};
+// As safetensors metadata ("model", "classes", "labels", "resize", "crop", "mean", "std"), and back: what the metadata
+// does not say comes from `usual`. Error naming the key and the value that makes no sense.
+std::map<std::string, std::string> model_metadata(const std::string& model, int classes,
+                                                  const ModelNotes& notes);
+ModelNotes read_model_notes(const std::map<std::string, std::string>& metadata, const ModelNotes& usual);
+
+// Arrays of a training run beside the parameters bear this in front of their names; loading a model leaves them out.
+inline constexpr const char* training_prefix = "training.";
+
 struct LoadedModel {
   std::unique_ptr<Model> model;
   std::vector<std::string> notes;               // one line each: what a user should know

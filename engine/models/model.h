@@ -42,6 +42,9 @@ class Model {
  public:
   virtual ~Model() = default;
   const ModelInfo& info() const { return info_; }
+  // What a checkpoint says about its own classes and input, instead of the catalog's. Error if the number of labels,
+  // unless 0, is not the number of classes.
+  void describe(std::vector<std::string> labels, const ModelInput& input);
   // Runs a batch (input: [N, H, W, 3], normalised) onto the tape; returns the node of the logits [N, classes].
   // Nodes are named as torchvision names modules: a block's output is "layer1.0", its first convolution
   // "layer1.0.conv1".
@@ -61,10 +64,14 @@ class Model {
 const std::vector<ModelInfo>& model_catalog();
 // UsageError listing the names if there is none such.
 const ModelInfo& model_info(const std::string& name);
+bool is_model(const std::string& name);
 
 // What a checkpoint of this architecture must hold; `classes` is the size of its head (0: the catalog's). A folded
 // checkpoint has a bias beside each convolution instead of the batch norm behind it.
 std::vector<ParameterSpec> model_parameters(const std::string& name, int classes = 0, bool folded = false);
+
+// Names of the batch-norm scales that end a residual branch: "layer1.0.bn2.weight".
+std::vector<std::string> residual_scales(const std::string& name);
 
 // The same values with batch norm folded into the convolutions, in the order of the folded parameters.
 std::vector<ParameterValue> fold_model(const std::string& name, int classes,

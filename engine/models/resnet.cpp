@@ -87,6 +87,35 @@ NetPlan expand(const ResNetPlan& plan) {
   return net;
 }
 
+std::vector<ConvPlan> convolutions(const NetPlan& net) {
+  std::vector<ConvPlan> convs{net.stem};
+  for (const BlockPlan& block : net.blocks) {
+    convs.insert(convs.end(), block.convs.begin(), block.convs.end());
+    convs.insert(convs.end(), block.downsample.begin(), block.downsample.end());
+  }
+  return convs;
+}
+
+NodeId run_resnet(const NetPlan& net, Tape& tape, NodeId input, const ResNetParts& parts) {
+  NodeId x = parts.conv(net.stem, input, {.relu = true}, net.stem.name);
+  if (net.stem_pool) {
+    x = tape.max_pool(x, {.r = 3, .s = 3, .stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1}, "maxpool");
+  }
+  for (const BlockPlan& block : net.blocks) {
+    NodeId skip = x;
+    if (block.shortcut_channels) {
+      skip = tape.shortcut(x, block.shortcut_channels, block.shortcut_stride, block.name + ".shortcut");
+    } else if (!block.downsample.empty()) {
+      skip = parts.conv(block.downsample[0], x, {}, block.name + ".downsample");
+    }
+    for (std::size_t i = 0; i + 1 < block.convs.size(); ++i) {
+      x = parts.conv(block.convs[i], x, {.relu = true}, block.convs[i].name);
+    }
+    x = parts.conv(block.convs.back(), x, {.residual = skip, .relu = true}, block.name);
+  }
+  return parts.head(tape.global_avg_pool(x, "avgpool"), net.head);
+}
+
 namespace {
 
 class ResNet final : public Model {
@@ -115,29 +144,12 @@ class ResNet final : public Model {
   }
 
   NodeId forward(Tape& tape, NodeId input) const override {
-    const auto conv = [&](const ConvPlan& c, NodeId x, const Fused& fused, const std::string& name) {
-      return tape.conv2d(x, maps_.at(c.name),
-                         {.stride_h = c.stride, .stride_w = c.stride, .pad_h = c.pad, .pad_w = c.pad}, fused,
-                         name);
-    };
-    NodeId x = conv(net_.stem, input, {.relu = true}, net_.stem.name);
-    if (net_.stem_pool) {
-      x = tape.max_pool(x, {.r = 3, .s = 3, .stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1}, "maxpool");
-    }
-    for (const BlockPlan& block : net_.blocks) {
-      NodeId skip = x;
-      if (block.shortcut_channels) {
-        skip = tape.shortcut(x, block.shortcut_channels, block.shortcut_stride, block.name + ".shortcut");
-      } else if (!block.downsample.empty()) {
-        skip = conv(block.downsample[0], x, {}, block.name + ".downsample");
-      }
-      for (std::size_t i = 0; i + 1 < block.convs.size(); ++i) {
-        x = conv(block.convs[i], x, {.relu = true}, block.convs[i].name);
-      }
-      x = conv(block.convs.back(), x, {.residual = skip, .relu = true}, block.name);
-    }
-    x = tape.global_avg_pool(x, "avgpool");
-    return tape.linear(x, maps_.at(net_.head), {}, net_.head);
+    return run_resnet(
+        net_, tape, input,
+        {[&](const ConvPlan& c, NodeId x, const Fused& fused, const std::string& name) {
+           return tape.conv2d(x, maps_.at(c.name), c.geometry(), fused, name);
+         },
+         [&](NodeId x, const std::string& name) { return tape.linear(x, maps_.at(name), {}, name); }});
   }
 
   std::string cam_layer() const override { return net_.blocks.back().name; }

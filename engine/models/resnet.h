@@ -1,10 +1,12 @@
 // Residual networks (He et al. 2016): torchvision's, and the narrow ones for 32 × 32 pictures.
 #pragma once
 #include <array>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "engine/models/model.h"
+#include "engine/train/network.h"
 
 namespace retrace {
 
@@ -20,6 +22,9 @@ struct ResNetPlan {
 struct ConvPlan {
   std::string name, norm;  // modules: "layer1.0.conv1", "layer1.0.bn1"
   int in = 0, out = 0, kernel = 1, stride = 1, pad = 0;
+  ConvGeometry geometry() const {
+    return {.stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad};
+  }
 };
 
 struct BlockPlan {
@@ -40,8 +45,24 @@ struct NetPlan {
 
 const std::vector<ResNetPlan>& resnet_catalog();
 NetPlan expand(const ResNetPlan& plan);
+// Every convolution in the order its parameters are listed.
+std::vector<ConvPlan> convolutions(const NetPlan& net);
+
+// How the parts with parameters are put onto a tape: for inference one fused convolution, in training a convolution
+// and a batch norm. The last node gets the name given.
+struct ResNetParts {
+  std::function<NodeId(const ConvPlan&, NodeId x, const Fused&, const std::string& name)> conv;
+  std::function<NodeId(NodeId x, const std::string& name)> head;
+};
+// Runs the network from `input`; the node of the logits.
+NodeId run_resnet(const NetPlan& net, Tape& tape, NodeId input, const ResNetParts& parts);
 
 std::unique_ptr<Model> build_resnet(Device& device, const ResNetPlan& plan, int classes,
                                     const std::vector<ParameterValue>& folded_values);
+
+// Values in the order of the specs, model_parameters(…).
+std::unique_ptr<TrainableNetwork> build_trainable_resnet(Device& device, const ResNetPlan& plan,
+                                                         std::vector<ParameterSpec> specs,
+                                                         const std::vector<ParameterValue>& values);
 
 }  // namespace retrace

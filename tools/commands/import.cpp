@@ -35,16 +35,17 @@ int run(const Options& o) {
   for (std::size_t i = 0; i < specs.size(); ++i) {
     tensors.push_back(weights::HostTensor::from_f32(specs[i].name, values[i].shape, values[i].values));
   }
-  const ModelInput& input = model_info(o.model).input;
+  const ModelInfo& info = model_info(o.model);
+  // What an own file says of itself stays with it.
+  ModelNotes notes{fit.classes == info.classes ? info.labels : std::vector<std::string>{}, info.input};
+  if (const auto at = checkpoint.metadata.find("model");
+      at != checkpoint.metadata.end() && at->second == o.model) {
+    notes = read_model_notes(checkpoint.metadata, notes);
+  }
   weights::SafetensorsOptions options;
   options.float_type = type_of(o.dtype);
-  options.metadata = {{"model", o.model},
-                      {"classes", std::to_string(fit.classes)},
-                      {"batch_norm", fit.folded ? "folded" : "separate"},
-                      {"resize", std::to_string(input.resize)},
-                      {"crop", std::to_string(input.crop)},
-                      {"mean", fmt::format("{} {} {}", input.mean[0], input.mean[1], input.mean[2])},
-                      {"std", fmt::format("{} {} {}", input.std[0], input.std[1], input.std[2])}};
+  options.metadata = model_metadata(o.model, fit.classes, notes);
+  options.metadata["batch_norm"] = fit.folded ? "folded" : "separate";
   weights::write_safetensors(o.out, tensors, options);
   Console console(o.quiet);
   for (const std::string& note : checkpoint.notes) console.note(note);
