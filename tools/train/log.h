@@ -1,0 +1,32 @@
+// A training run's log, one JSON object a line, and the curves drawn from it.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace retrace::tools {
+
+using LogLine = nlohmann::ordered_json;
+
+class TrainLog {
+ public:
+  // A new log (`up_to` 0), or one that goes on: lines past step `up_to`, and a last line that was cut off, are removed
+  // first. Error naming the file if it cannot be written, or a line of it read.
+  TrainLog(const std::filesystem::path& path, std::int64_t up_to);
+  // Appends a line and pushes it out; every line has a "step". Error if that fails.
+  void add(LogLine line);
+  const std::vector<LogLine>& lines() const { return lines_; }
+
+ private:
+  std::filesystem::path path_;
+  std::vector<LogLine> lines_;
+  std::ofstream file_;
+};
+
+// Loss, accuracy and rate over the steps as one picture.
+void write_curves(const std::filesystem::path& path, const std::vector<LogLine>& lines);
+
+}  // namespace retrace::tools

@@ -1,0 +1,90 @@
+#include "tools/train/state.h"
+
+#include <fmt/format.h>
+
+#include "weights/safetensors.h"
+
+namespace retrace::tools {
+
+namespace {
+
+using weights::HostTensor;
+
+std::vector<HostTensor> named_tensors(const TrainOptions& options, const std::vector<ParameterValue>& values) {
+  std::vector<HostTensor> tensors;
+  const auto specs = model_parameters(options.model, options.classes);
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    tensors.push_back(HostTensor::from_f32(specs[i].name, values[i].shape, values[i].values));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+void save_state(const std::filesystem::path& path, const Trainer& trainer, const RunState& state,
+                const TrainSettings& settings, const ModelNotes& notes) {
+  const TrainOptions& options = trainer.options();
+  std::vector<HostTensor> tensors = named_tensors(options, trainer.parameters());
+  for (const auto& [name, values] : trainer.state()) {
+    tensors.push_back(HostTensor::from_f32(training_prefix + name, {std::int64_t(values.size())}, values));
+  }
+  weights::SafetensorsOptions file;
+  file.metadata = model_metadata(options.model, options.classes, notes);
+  file.metadata["training"] = nlohmann::ordered_json{{"step", state.step},
+                                                     {"best_accuracy", state.best_accuracy},
+                                                     {"best_step", state.best_step},
+                                                     {"seconds", state.seconds},
+                                                     {"settings", settings.deciding()}}
+                                  .dump();
+  weights::write_safetensors(path, tensors, file);
+}
+
+SavedRun load_state(const std::filesystem::path& path, const TrainSettings& settings, int classes) {
+  weights::Checkpoint checkpoint = weights::read_checkpoint(path);
+  const auto at = checkpoint.metadata.find("training");
+  const auto bad = [&](const std::string& what) -> Error {
+    return Error(fmt::format("{}: {}: no state of a training run", path.string(), what));
+  };
+  if (at == checkpoint.metadata.end()) throw bad("its metadata has no 'training'");
+  SavedRun run;
+  nlohmann::ordered_json was;
+  try {
+    const auto json = nlohmann::ordered_json::parse(at->second);
+    run.state.step = json.at("step");
+    run.state.best_accuracy = json.at("best_accuracy");
+    run.state.best_step = json.at("best_step");
+    run.state.seconds = json.at("seconds");
+    was = json.at("settings");
+  } catch (const nlohmann::json::exception&) {
+    throw bad("its metadata 'training' is damaged");
+  }
+  if (run.state.step < 0) throw bad(fmt::format("step {}", run.state.step));
+  for (const auto& [option, now] : settings.deciding().items()) {
+    const auto before = was.find(option);
+    // Through text, so that a float is what it was.
+    if (before == was.end() || before->dump() != now.dump()) {
+      throw UsageError(fmt::format("{} {}: the run in {} has {}; a run goes on with the settings it began with", option,
+                                   now.dump(), path.string(), before == was.end() ? "none" : before->dump()));
+    }
+  }
+  std::erase_if(checkpoint.tensors, [&](const HostTensor& tensor) {
+    if (!tensor.name.starts_with(training_prefix)) return false;
+    run.arrays[tensor.name.substr(std::string_view(training_prefix).size())] = tensor.to_f32();
+    return true;
+  });
+  run.values = take_parameters(checkpoint, {settings.model, classes, false});
+  return run;
+}
+
+void save_model(const std::filesystem::path& path, const Trainer& trainer, const TrainSettings& settings,
+                const ModelNotes& notes, const std::map<std::string, std::string>& more) {
+  weights::SafetensorsOptions file;
+  file.float_type = settings.dtype == "f16"    ? weights::DType::f16
+                    : settings.dtype == "bf16" ? weights::DType::bf16
+                                               : weights::DType::f32;
+  file.metadata = model_metadata(settings.model, trainer.options().classes, notes);
+  file.metadata.insert(more.begin(), more.end());
+  weights::write_safetensors(path, named_tensors(trainer.options(), trainer.learnt()), file);
+}
+
+}  // namespace retrace::tools
