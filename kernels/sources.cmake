@@ -2,6 +2,8 @@
 set(RETRACE_KERNEL_SOURCES
   conv/direct.cu
   conv/tiled.cu
+  conv/wgrad_direct.cu
+  conv/wgrad_tiled.cu
   conv/launch.cu
   ops/activation.cu
   ops/cam.cu

@@ -1,5 +1,6 @@
 // The convolution launchers of the kernel table: validate, choose a variant, launch it.
 #include "kernels/conv/variants.h"
+#include "kernels/ops/checks.h"
 
 namespace retrace::kernels::RETRACE_TARGET {
 
@@ -45,6 +46,26 @@ void conv2d_dgrad(const Conv2dDgrad& a, Stream stream) {
       return conv2d_dgrad_tiled(a, stream);
     default:
       no_such_variant("conv2d_dgrad", variant);
+  }
+}
+
+void conv2d_wgrad(const Conv2dWgrad& a, Stream stream) {
+  a.shape.validate();
+  const ConvVariant variant = a.variant == ConvVariant::automatic ? select_wgrad(a.shape) : a.variant;
+  const long long workspace = conv2d_wgrad_workspace(a.shape, variant);
+  require(a.x && a.dy && a.dw, "conv2d_wgrad", a.shape, "x, dy and dw are required");
+  require(a.workspace || workspace == 0, "conv2d_wgrad", a.shape, "a workspace is required");
+  const Operand x{"x", a.x, 4 * a.shape.input_size()}, dy{"dy", a.dy, 4 * a.shape.output_size()};
+  const Operand dw{"dw", a.dw, 4 * a.shape.weight_size()}, scratch{"workspace", a.workspace, 4 * workspace};
+  for (const Operand& other : {x, dy, scratch}) check_apart("conv2d_wgrad", dw, other);
+  for (const Operand& other : {x, dy}) check_apart("conv2d_wgrad", scratch, other);
+  switch (variant) {
+    case ConvVariant::direct:
+      return conv2d_wgrad_direct(a, stream);
+    case ConvVariant::tiled:
+      return conv2d_wgrad_tiled(a, stream);
+    default:
+      no_such_variant("conv2d_wgrad", variant);
   }
 }
 

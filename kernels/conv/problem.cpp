@@ -1,6 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "kernels/conv/conv.h"
+#include "kernels/conv/wgrad_plan.h"
 #include "kernels/error.h"
 
 namespace retrace::kernels {
@@ -63,6 +67,52 @@ ConvVariant select_dgrad(const Conv2dShape& shape) {
   // tiled launches one layer of blocks per group and stride parity; a grid has at most 65535.
   const bool too_many_layers = 1LL * shape.groups * shape.stride_h * shape.stride_w > 65535;
   return columns < 2 || reduction < 4 || too_many_layers ? ConvVariant::direct : ConvVariant::tiled;
+}
+// Where nearly all of the smallest tile would be waste (depthwise), direct is no slower.
+ConvVariant select_wgrad(const Conv2dShape& shape) {
+  const long long sums = 1LL * (shape.k / shape.groups) * (shape.c / shape.groups) * shape.r * shape.s;
+  return shape.groups > 1 && sums < 64 ? ConvVariant::direct : ConvVariant::tiled;
+}
+
+// Wider tiles load less, narrower ones may fit better; 144 = 9 · 16 are the taps of a 3 x 3 filter over 16 channels,
+// 160 suits the 147 of a ResNet's stem. Slices: enough blocks for every thread a large GPU holds at a time, but no
+// slice so short that writing and adding its sums takes more than a few percent of making them.
+WgradPlan plan_wgrad(const Conv2dShape& shape) {
+  constexpr long long threads_wanted = 132 * 512, least_pixels = 128, pixel_step = 16;
+  const int rows = shape.k / shape.groups, channels = shape.c / shape.groups;
+  const long long columns = 1LL * shape.r * shape.s * channels;
+  const auto tiles = [](long long extent, long long tile) { return (extent + tile - 1) / tile; };
+  WgradPlan plan;
+  plan.tile_rows = rows <= 16 ? 16 : rows <= 32 ? 32 : tiles(rows, 64) % 2 ? 64 : 128;
+  const auto cost = [&](int tile) { return tiles(columns, tile) * (tile + 16); };
+  plan.tile_columns = 32;
+  const auto consider = [&](std::initializer_list<int> widths) {
+    for (const int width : widths) {
+      if (cost(width) <= cost(plan.tile_columns)) plan.tile_columns = width;
+    }
+  };
+  if (channels % 4 == 0) {
+    consider({64, 128, 144});
+  } else {
+    consider({160});
+  }
+  plan.row_tiles = int(tiles(rows, plan.tile_rows));
+  plan.column_tiles = int(tiles(columns, plan.tile_columns));
+  const long long pixels = shape.output_size() / shape.k;
+  const long long threads =
+      plan.tile_rows * plan.tile_columns / 64LL * plan.row_tiles * plan.column_tiles * shape.groups;
+  const long long wanted = std::clamp(tiles(threads_wanted, threads), 1LL, tiles(pixels, least_pixels));
+  plan.slice_pixels = int(tiles(tiles(pixels, wanted), pixel_step) * pixel_step);
+  plan.slices = int(tiles(pixels, plan.slice_pixels));
+  return plan;
+}
+
+long long conv2d_wgrad_workspace(const Conv2dShape& shape, ConvVariant variant) {
+  shape.validate();
+  if (variant == ConvVariant::automatic) variant = select_wgrad(shape);
+  if (variant != ConvVariant::tiled) return 0;
+  const int slices = plan_wgrad(shape).slices;
+  return slices == 1 ? 0 : slices * shape.weight_size();
 }
 
 }  // namespace retrace::kernels

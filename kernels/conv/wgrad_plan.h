@@ -1,0 +1,22 @@
+// How the tiled weight gradient cuts up its work: tiles of dw, and slices of the sum over pixels.
+#pragma once
+#include "kernels/conv/conv.h"
+
+namespace retrace::kernels {
+
+// A tile is tile_rows output channels × tile_columns of the group's R · S · C weights of each.
+struct WgradPlan {
+  int tile_rows = 0;     // 16, 32, 64 or 128
+  int tile_columns = 0;  // 32, 64, 128 or 144 where a group's C is a multiple of 4; else 32 or 160
+  int row_tiles = 0, column_tiles = 0;
+  int slices = 0, slice_pixels = 0;  // the last slice may have fewer
+
+  long long blocks(const Conv2dShape& shape) const {
+    return 1LL * row_tiles * column_tiles * shape.groups * slices;
+  }
+};
+
+// A function of the shape alone, so that the order of every sum is one too.
+WgradPlan plan_wgrad(const Conv2dShape& shape);
+
+}  // namespace retrace::kernels

@@ -1,0 +1,267 @@
+// Weight gradient as an implicit GEMM through shared memory: fp32 FMA, 8 × 8 sums per thread.
+//
+//   dw[k, j] = Σ_m dy[m, k] · x[m, j]    m = (n, p, q): an output pixel;  j = (r, s, c): a weight of one filter
+//
+// where x[m, j] is the pixel that tap (r, s) meets from m, 0 in the padding. Both operands are read along their
+// contiguous axis, BK pixels at a time, and go to shared memory as they come. The columns of all taps stand side
+// by side, so a stem's three channels fill a tile as well as 64 do. Each thread loads one piece of four columns
+// from first to last, so taps are worked out once and only the pixel moves on, without a division.
+//
+// The sum over pixels is cut into slices (wgrad_plan.h); each block sums one slice of one tile, in rising order,
+// into workspace[slice][k][j], and a second kernel adds the slices, in an order that depends on their number alone.
+// A single slice goes straight to dw.
+//
+// Launch: x = slice × group × row tile × column tile, the last fastest. BM · BN / 64 threads; thread t sums rows
+// (t / (BN / 8)) · 8 … + 7 and columns (t mod (BN / 8)) · 8 … + 7 of its tile. Both operands' tiles are
+// double-buffered: the next ones are in registers while the present ones are multiplied, one barrier a step.
+#include "kernels/conv/variants.h"
+#include "kernels/conv/wgrad_plan.h"
+#include "kernels/simt/register_tile.h"
+
+namespace retrace::kernels::RETRACE_TARGET {
+
+namespace {
+
+template <int BM_, int BN_>
+struct Tile {
+  static constexpr int BM = BM_, BN = BN_;
+  static constexpr int BK = BM == 16 ? 8 : 16;  // a thread of a flat tile loads one piece a pixel
+  static constexpr int threads = BM * BN / 64;
+  static constexpr int pixels_a = BN / 16, pixels_b = BM / 16;  // that all threads load at a time
+  static constexpr int loads_a = (BK + pixels_a - 1) / pixels_a, loads_b = BK / pixels_b;
+  static_assert(BM % 16 == 0 && BN % 16 == 0 && BK % pixels_b == 0, "pieces must divide evenly over the threads");
+};
+
+// Where column `col` stands in shared memory: the two 16-byte halves of each thread's eight columns lie BN / 2
+// apart, so that neighbouring threads read neighbouring 16 bytes.
+template <int BN>
+__device__ __forceinline__ int place_of(int col) {
+  return (col & 4) * (BN / 8) + (col >> 3) * 4 + (col & 3);
+}
+
+// Whole: C is a multiple of 4, so four columns belong to one tap and are neighbours in x. Else each is on its own.
+template <class T, bool Whole>
+__global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPlan plan) {
+  constexpr int BM = T::BM, BN = T::BN, BK = T::BK;
+  SHARED(float, tile_a, 2 * BK * BM);
+  SHARED(float, tile_b, 2 * BK * BN);
+
+  const Conv2dShape& d = a.shape;
+  const int P = d.p(), Q = d.q(), C = d.c / d.groups, K = d.k / d.groups, columns = d.r * d.s * C;
+  int block = int(blockIdx.x);
+  const int first_col = block % plan.column_tiles * BN;
+  block /= plan.column_tiles;
+  const int first_row = block % plan.row_tiles * BM;
+  block /= plan.row_tiles;
+  const int group = block % d.groups, slice = block / d.groups;
+  const int first_pixel = slice * plan.slice_pixels;
+  const int pixels = min(plan.slice_pixels, d.n * P * Q - first_pixel);
+
+  // A: rows row_a … + 3 of pixels pixel_a, pixel_a + pixels_a, … of each step.
+  const int t = threadIdx.x;
+  const int row_a = t % (BM / 4) * 4, pixel_a = t / (BM / 4), rows_a = K - first_row - row_a;
+  const bool wide_a = K % 4 == 0 && reinterpret_cast<std::uintptr_t>(a.dy) % 16 == 0;
+  const float* dy = a.dy + 1LL * (first_pixel + pixel_a) * d.k + group * K + first_row + row_a;
+
+  // B: columns col_b … + 3 of pixels pixel_b, pixel_b + pixels_b, …; where their taps are from the pixel's own place,
+  // and how far in memory. An address may wrap on the way to an element that exists; hence unsigned.
+  constexpr int taps = Whole ? 1 : 4;
+  const int col_b = t % (BN / 4) * 4, pixel_b = t / (BN / 4);
+  const bool wide_b = reinterpret_cast<std::uintptr_t>(a.x) % 16 == 0;
+  int tap_h[taps], tap_w[taps];
+  unsigned offset[taps];
+  bool exists[taps];
+#pragma unroll
+  for (int i = 0; i < taps; ++i) {
+    const int col = first_col + col_b + i;
+    exists[i] = col < columns;
+    tap_h[i] = col / C / d.s * d.dilation_h - d.pad_h;
+    tap_w[i] = col / C % d.s * d.dilation_w - d.pad_w;
+    offset[i] = (unsigned(tap_h[i]) * unsigned(d.w) + unsigned(tap_w[i])) * unsigned(d.c) +
+                unsigned(group * C + col % C);
+  }
+  const int q_step = T::pixels_b % Q, p_step = T::pixels_b / Q % P, n_step = T::pixels_b / Q / P;
+  int q = (first_pixel + pixel_b) % Q, p = (first_pixel + pixel_b) / Q % P, n = (first_pixel + pixel_b) / Q / P;
+
+  int left = pixels;  // from the first pixel of the step that is fetched next
+  float4 next_a[T::loads_a], next_b[T::loads_b];
+  const auto fetch = [&] {
+#pragma unroll
+    for (int l = 0; l < T::loads_a; ++l) {
+      const int pixel = pixel_a + l * T::pixels_a;
+      float v[4] = {0, 0, 0, 0};
+      if (pixel < left && rows_a > 0 && (BK % T::pixels_a == 0 || pixel < BK)) {
+        const float* const from = dy + 1LL * l * T::pixels_a * d.k;
+        if (wide_a) {
+          const float4 four = *reinterpret_cast<const float4*>(from);
+          v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+        } else {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            if (i < rows_a) v[i] = from[i];
+          }
+        }
+      }
+      next_a[l] = make_float4(v[0], v[1], v[2], v[3]);
+    }
+#pragma unroll
+    for (int l = 0; l < T::loads_b; ++l) {
+      float v[4] = {0, 0, 0, 0};
+      if (pixel_b + l * T::pixels_b < left) {
+        const int h = p * d.stride_h, w = q * d.stride_w;
+        const unsigned pixel =
+            ((unsigned(n) * unsigned(d.h) + unsigned(h)) * unsigned(d.w) + unsigned(w)) * unsigned(d.c);
+        const auto meets = [&](int i) {
+          return exists[i] && unsigned(h + tap_h[i]) < unsigned(d.h) && unsigned(w + tap_w[i]) < unsigned(d.w);
+        };
+        if constexpr (Whole) {
+          if (meets(0)) {
+            const float* const from = a.x + (pixel + offset[0]);
+            if (wide_b) {
+              const float4 four = *reinterpret_cast<const float4*>(from);
+              v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+            } else {
+#pragma unroll
+              for (int i = 0; i < 4; ++i) v[i] = from[i];
+            }
+          }
+        } else {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            if (meets(i)) v[i] = a.x[pixel + offset[i]];
+          }
+        }
+      }
+      next_b[l] = make_float4(v[0], v[1], v[2], v[3]);
+      q += q_step;
+      const int carry_q = q >= Q;
+      q -= carry_q ? Q : 0;
+      p += p_step + carry_q;
+      const int carry_p = p >= P;
+      p -= carry_p ? P : 0;
+      n += n_step + carry_p;
+    }
+    dy += 1LL * BK * d.k;
+    left -= BK;
+  };
+  const auto store = [&](int buffer) {
+    float* const as = tile_a + buffer * BK * BM + row_a;
+    float* const bs = tile_b + buffer * BK * BN + place_of<BN>(col_b);
+#pragma unroll
+    for (int l = 0; l < T::loads_a; ++l) {
+      const int pixel = pixel_a + l * T::pixels_a;
+      if (BK % T::pixels_a == 0 || pixel < BK) *reinterpret_cast<float4*>(as + pixel * BM) = next_a[l];
+    }
+#pragma unroll
+    for (int l = 0; l < T::loads_b; ++l) {
+      *reinterpret_cast<float4*>(bs + (pixel_b + l * T::pixels_b) * BN) = next_b[l];
+    }
+  };
+
+  const int my_rows = t / (BN / 8) * 8, my_cols = t % (BN / 8);
+  RegisterTile sum;
+  sum.clear();
+  fetch();
+  int buffer = 0;
+  for (bool more = true; more; buffer ^= 1) {
+    store(buffer);
+    __syncthreads();
+    more = left > 0;
+    if (more) fetch();
+    const float* const as = tile_a + buffer * BK * BM + my_rows;
+    const float* const bs = tile_b + buffer * BK * BN + my_cols * 4;
+#pragma unroll
+    for (int m = 0; m < BK; ++m) sum.multiply_add(as + m * BM, bs + m * BN, bs + m * BN + BN / 2);
+  }
+
+  const bool alone = plan.slices == 1;
+  float* const out = alone ? a.dw : a.workspace + slice * d.weight_size();
+  const int col = first_col + my_cols * 8;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const int row = first_row + my_rows + i;
+    if (row >= K) break;
+    float* const to = out + 1LL * (group * K + row) * columns + col;
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      if (col + j < columns) to[j] = alone && a.accumulate ? to[j] + sum.at(i, j) : sum.at(i, j);
+    }
+  }
+}
+
+// dw = Σ slices, added to dw if asked for. Threads (i, part): part adds its `each` slices of weight i in order, then
+// the first part adds the parts' sums in order.
+template <int Parts>
+__global__ void __launch_bounds__(32 * Parts) sum_slices(Conv2dWgrad a, int slices) {
+  SHARED(float, sums, 32 * Parts);
+  const long long count = a.shape.weight_size(), weight = 32LL * blockIdx.x + threadIdx.x;
+  const int part = int(threadIdx.y), each = (slices + Parts - 1) / Parts;
+  float sum = 0;
+  if (weight < count) {
+#pragma unroll 4
+    for (int i = part * each; i < min(slices, (part + 1) * each); ++i) sum += a.workspace[i * count + weight];
+  }
+  if constexpr (Parts > 1) {
+    sums[part * 32 + threadIdx.x] = sum;
+    __syncthreads();
+    if (part == 0) {
+      for (int i = 1; i < Parts; ++i) sum += sums[i * 32 + threadIdx.x];
+    }
+  }
+  if (part == 0 && weight < count) a.dw[weight] = a.accumulate ? a.dw[weight] + sum : sum;
+}
+
+template <int BM, int BN, bool Whole>
+void launch_tile(const Conv2dWgrad& a, const WgradPlan& plan, Stream stream) {
+  using T = Tile<BM, BN>;
+  launch<wgrad_gemm<T, Whole>>(unsigned(plan.blocks(a.shape)), T::threads, 0, stream)(a, plan);
+}
+
+template <int BM>
+void launch_rows(const Conv2dWgrad& a, const WgradPlan& plan, Stream stream) {
+  if (a.shape.c / a.shape.groups % 4 != 0) {
+    return plan.tile_columns == 32 ? launch_tile<BM, 32, false>(a, plan, stream)
+                                   : launch_tile<BM, 160, false>(a, plan, stream);
+  }
+  switch (plan.tile_columns) {
+    case 32:
+      return launch_tile<BM, 32, true>(a, plan, stream);
+    case 64:
+      return launch_tile<BM, 64, true>(a, plan, stream);
+    case 128:
+      return launch_tile<BM, 128, true>(a, plan, stream);
+    default:
+      return launch_tile<BM, 144, true>(a, plan, stream);
+  }
+}
+
+}  // namespace
+
+void conv2d_wgrad_tiled(const Conv2dWgrad& a, Stream stream) {
+  const WgradPlan plan = plan_wgrad(a.shape);
+  if (plan.blocks(a.shape) >= 1LL << 31) {
+    throw Error("tiled weight gradient, " + a.shape.describe() + ": 2^31 tiles or more are not supported");
+  }
+  switch (plan.tile_rows) {
+    case 16:
+      launch_rows<16>(a, plan, stream);
+      break;
+    case 32:
+      launch_rows<32>(a, plan, stream);
+      break;
+    case 64:
+      launch_rows<64>(a, plan, stream);
+      break;
+    default:
+      launch_rows<128>(a, plan, stream);
+  }
+  if (plan.slices == 1) return;
+  const unsigned blocks = unsigned((a.shape.weight_size() + 31) / 32);
+  if (plan.slices < 32) {
+    launch<sum_slices<1>>(blocks, 32, 0, stream)(a, plan.slices);
+  } else {
+    launch<sum_slices<8>>(blocks, dim3(32, 8), 0, stream)(a, plan.slices);
+  }
+}
+
+}  // namespace retrace::kernels::RETRACE_TARGET
