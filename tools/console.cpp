@@ -51,9 +51,10 @@ void Console::result(const std::string& text) {
   draw();
 }
 
-void Console::begin_progress(std::size_t total, std::string what) {
+void Console::begin_progress(std::size_t total, std::string what, std::size_t done) {
   total_ = total;
-  done_ = 0;
+  done_ = begun_at_ = done;
+  status_.clear();
   what_ = std::move(what);
   begun_ = drawn_ = std::chrono::steady_clock::now();
   drawing_ = !quiet_ && total > 1 && isatty(STDERR_FILENO);
@@ -78,10 +79,10 @@ void Console::draw() {
   constexpr std::size_t width = 30;
   const std::size_t filled = total_ ? done_ * width / total_ : width;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
-  const double rate = seconds > 0 ? double(done_) / seconds : 0;
+  const double rate = seconds > 0 ? double(done_ - begun_at_) / seconds : 0;
   const std::string left = rate > 0 ? fmt::format("{:.0f} s left", double(total_ - done_) / rate) : "";
-  to_stderr(fmt::format("\r{} [{:#<{}}{:.<{}}] {}/{} {:.1f}/s {}\033[K", what_, "", filled, "",
-                        width - filled, done_, total_, rate, left));
+  to_stderr(fmt::format("\r{} [{:#<{}}{:.<{}}] {}/{} {:.1f}/s {}{}{}\033[K", what_, "", filled, "",
+                        width - filled, done_, total_, rate, left, status_.empty() ? "" : "  ", status_));
   std::fflush(stderr);
 }
 

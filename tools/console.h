@@ -31,7 +31,10 @@ class Console {
   void result(const std::string& text);
 
   // A progress bar with rate and time left, on a terminal only. A total of 1 draws none.
-  void begin_progress(std::size_t total, std::string what);
+  // `done`: what an earlier run had done of it.
+  void begin_progress(std::size_t total, std::string what, std::size_t done = 0);
+  // What stands behind the bar, from the next advance on.
+  void set_status(std::string status) { status_ = std::move(status); }
   void advance(std::size_t by = 1);
   void end_progress();
 
@@ -41,8 +44,8 @@ class Console {
   bool quiet_;
   int errors_ = 0;
   bool drawing_ = false;
-  std::size_t total_ = 0, done_ = 0;
-  std::string what_;
+  std::size_t total_ = 0, done_ = 0, begun_at_ = 0;
+  std::string what_, status_;
   std::chrono::steady_clock::time_point begun_, drawn_;
 };
 

@@ -35,6 +35,16 @@ std::unique_ptr<Device> open_device(const CommonOptions& common) {
   return Device::open(common.device);
 }
 
+image::Preprocessing preprocessing_of(const ModelInput& input) {
+  image::Preprocessing p;
+  p.resize_shorter = input.resize;
+  p.crop = input.crop;
+  p.exact = input.resize == 0;
+  p.mean = input.mean;
+  p.std = input.std;
+  return p;
+}
+
 std::vector<fs::path> find_images(const std::vector<fs::path>& arguments, Console& console) {
   std::vector<fs::path> images;
   for (const fs::path& argument : arguments) {
@@ -101,11 +111,10 @@ Session::Session(const CommonOptions& common, const ModelOptions& options, Conso
       options.labels.empty() ? model_->info().labels : read_labels(options.labels, model_->info().classes);
 
   const ModelInput& input = model_->info().input;
-  preprocessing_.resize_shorter = options.resize >= 0 ? options.resize : input.resize;
-  preprocessing_.crop = options.crop > 0 ? options.crop : input.crop;
-  preprocessing_.exact = preprocessing_.resize_shorter == 0;
-  preprocessing_.mean = input.mean;
-  preprocessing_.std = input.std;
+  ModelInput wanted = input;
+  if (options.resize >= 0) wanted.resize = options.resize;
+  if (options.crop > 0) wanted.crop = options.crop;
+  preprocessing_ = preprocessing_of(wanted);
   if (!options.mean.empty()) std::copy_n(options.mean.begin(), 3, preprocessing_.mean.begin());
   if (!options.std.empty()) std::copy_n(options.std.begin(), 3, preprocessing_.std.begin());
   for (const float s : preprocessing_.std) {

@@ -19,6 +19,9 @@ namespace retrace::tools {
 // A device for these options; sets the simulator's threads. UsageError for what this build cannot do.
 std::unique_ptr<Device> open_device(const CommonOptions& common);
 
+// What a model's input asks of a picture.
+image::Preprocessing preprocessing_of(const ModelInput& input);
+
 class Session {
  public:
   Session(const CommonOptions& common, const ModelOptions& options, Console& console);

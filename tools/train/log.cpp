@@ -18,7 +18,8 @@ TrainLog::TrainLog(const std::filesystem::path& path, std::int64_t up_to) : path
       ++number;
       const bool whole = !before.eof();  // what a kill cut off has no line end
       LogLine line = LogLine::parse(text, nullptr, false);
-      if (line.is_discarded() || !line.is_object() || !line.contains("step") || !line["step"].is_number_integer()) {
+      if (line.is_discarded() || !line.is_object() || !line.contains("step") ||
+          !line["step"].is_number_integer()) {
         if (!whole) break;
         throw Error(fmt::format("{}: line {} is no line of a training log", path.string(), number));
       }
@@ -50,13 +51,22 @@ void write_curves(const std::filesystem::path& path, const std::vector<LogLine>&
     return s;
   };
   const std::vector<render::Chart> charts{
-      {.title = "Loss", .x_label = "step", .y_label = "cross-entropy",
+      {.title = "Loss",
+       .x_label = "step",
+       .y_label = "cross-entropy",
        .series = {series("training", "loss", false, 1), series("validation", "validation_loss", true, 1)},
        .y_min = 0},
-      {.title = "Accuracy", .x_label = "step", .y_label = "%",
-       .series = {series("training", "accuracy", false, 100), series("validation", "validation_accuracy", true, 100)},
-       .y_min = 0, .y_max = 100},
-      {.title = "Learning rate", .x_label = "step", .y_label = "", .series = {series("", "rate", false, 1)},
+      {.title = "Accuracy",
+       .x_label = "step",
+       .y_label = "%",
+       .series = {series("training", "accuracy", false, 100),
+                  series("validation", "validation_accuracy", true, 100)},
+       .y_min = 0,
+       .y_max = 100},
+      {.title = "Learning rate",
+       .x_label = "step",
+       .y_label = "",
+       .series = {series("", "rate", false, 1)},
        .y_min = 0}};
   render::write_png(path, render::draw_charts(charts, 3, 480, 320));
 }

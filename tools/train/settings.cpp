@@ -29,7 +29,8 @@ void TrainSettings::add_to(CLI::App& app) {
   app.add_option("--clip", clip, "Largest norm of all gradients together; 0: any")->capture_default_str();
   app.add_option("--smoothing", smoothing, "Of labels")->capture_default_str();
   app.add_option("--dropout", dropout, "In front of the head")->capture_default_str();
-  app.add_option("--average", average, "Decay of a moving average of the weights, which is then validated and kept")
+  app.add_option("--average", average,
+                 "Decay of a moving average of the weights, which is then validated and kept")
       ->capture_default_str();
   app.add_option("--augment", augment, "E.g. crop=4,flip,jitter=0.2");
   app.add_option("--crop", crop, "Side of the network's input (usual: the data's own size)");
@@ -55,8 +56,10 @@ void TrainSettings::check() const {
   require((epochs > 0) != (steps > 0), "expected either --epochs or --steps, above 0");
   require(out.extension() == ".safetensors",
           fmt::format("--out {}: expected a name that ends in .safetensors", out.string()));
-  require(rate == -1 || (rate > 0 && std::isfinite(rate)), fmt::format("--rate {}: expected a number above 0", rate));
-  require(last_rate >= 0 && std::isfinite(last_rate), fmt::format("--last-rate {}: expected 0 or more", last_rate));
+  require(rate == -1 || (rate > 0 && std::isfinite(rate)),
+          fmt::format("--rate {}: expected a number above 0", rate));
+  require(last_rate >= 0 && std::isfinite(last_rate),
+          fmt::format("--last-rate {}: expected 0 or more", last_rate));
   require(momentum >= 0 && momentum < 1, fmt::format("--momentum {}: expected 0 to below 1", momentum));
   require(weight_decay == -1 || (weight_decay >= 0 && std::isfinite(weight_decay)),
           fmt::format("--weight-decay {}: expected 0 or more", weight_decay));

@@ -10,7 +10,8 @@ namespace {
 
 using weights::HostTensor;
 
-std::vector<HostTensor> named_tensors(const TrainOptions& options, const std::vector<ParameterValue>& values) {
+std::vector<HostTensor> named_tensors(const TrainOptions& options,
+                                      const std::vector<ParameterValue>& values) {
   std::vector<HostTensor> tensors;
   const auto specs = model_parameters(options.model, options.classes);
   for (std::size_t i = 0; i < specs.size(); ++i) {
@@ -30,12 +31,13 @@ void save_state(const std::filesystem::path& path, const Trainer& trainer, const
   }
   weights::SafetensorsOptions file;
   file.metadata = model_metadata(options.model, options.classes, notes);
-  file.metadata["training"] = nlohmann::ordered_json{{"step", state.step},
-                                                     {"best_accuracy", state.best_accuracy},
-                                                     {"best_step", state.best_step},
-                                                     {"seconds", state.seconds},
-                                                     {"settings", settings.deciding()}}
-                                  .dump();
+  file.metadata["training"] = nlohmann::ordered_json{
+      {"step", state.step},
+      {"best_accuracy", state.best_accuracy},
+      {"best_step", state.best_step},
+      {"seconds", state.seconds},
+      {"settings",
+       settings.deciding()}}.dump();
   weights::write_safetensors(path, tensors, file);
 }
 
@@ -63,8 +65,9 @@ SavedRun load_state(const std::filesystem::path& path, const TrainSettings& sett
     const auto before = was.find(option);
     // Through text, so that a float is what it was.
     if (before == was.end() || before->dump() != now.dump()) {
-      throw UsageError(fmt::format("{} {}: the run in {} has {}; a run goes on with the settings it began with", option,
-                                   now.dump(), path.string(), before == was.end() ? "none" : before->dump()));
+      throw UsageError(
+          fmt::format("{} {}: the run in {} has {}; a run goes on with the settings it began with", option,
+                      now.dump(), path.string(), before == was.end() ? "none" : before->dump()));
     }
   }
   std::erase_if(checkpoint.tensors, [&](const HostTensor& tensor) {

@@ -12,10 +12,10 @@
 namespace retrace::tools {
 
 struct RunState {
-  std::int64_t step = 0;       // steps done
-  double best_accuracy = -1;   // on the validation data; −1: not validated yet
+  std::int64_t step = 0;      // steps done
+  double best_accuracy = -1;  // on the validation data; −1: not validated yet
   std::int64_t best_step = 0;
-  double seconds = 0;          // spent training, by all sessions together
+  double seconds = 0;  // spent training, by all sessions together
 };
 
 // Writes parameters, optimizer, moving average, progress and settings as one safetensors file: the old file or the new

@@ -1,0 +1,19 @@
+#include <memory>
+
+#include "tools/commands/commands.h"
+#include "tools/console.h"
+#include "tools/train/run.h"
+
+namespace retrace::tools {
+
+Command add_train(CLI::App& program) {
+  CLI::App* const app = program.add_subcommand("train", "Train a model on labelled pictures");
+  auto settings = std::make_shared<TrainSettings>();
+  settings->add_to(*app);
+  return {app, [settings] {
+            Console console(settings->common.quiet);
+            return run_training(*settings, console);
+          }};
+}
+
+}  // namespace retrace::tools

@@ -1,0 +1,293 @@
+#include "tools/train/run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <optional>
+
+#include "engine/input.h"
+#include "engine/models/load.h"
+#include "tools/data/loader.h"
+#include "tools/session.h"
+#include "tools/train/log.h"
+#include "tools/train/state.h"
+#include "tools/train/validate.h"
+
+namespace retrace::tools {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+volatile std::sig_atomic_t stop_asked = 0;
+
+// While it lives, an interrupt asks the run to stop after the step it is at; a second one ends the process as usual.
+class StopOnSignal {
+ public:
+  StopOnSignal() {
+    stop_asked = 0;
+    struct sigaction action {};
+    action.sa_handler = [](int) { stop_asked = 1; };
+    action.sa_flags = SA_RESETHAND | SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    ::sigaction(SIGINT, &action, &before_[0]);
+    ::sigaction(SIGTERM, &action, &before_[1]);
+  }
+  ~StopOnSignal() {
+    ::sigaction(SIGINT, &before_[0], nullptr);
+    ::sigaction(SIGTERM, &before_[1], nullptr);
+  }
+
+ private:
+  struct sigaction before_[2]{};
+};
+
+// Sums since the last line of the log.
+struct Window {
+  std::int64_t steps = 0, samples = 0, right = 0;
+  double loss = 0, norm = 0;
+};
+
+class Run {
+ public:
+  Run(const TrainSettings& settings, Console& console)
+      : s_(settings), console_(console), files_(settings.out), data_(data::open_dataset(settings.data)) {
+    if (!s_.validation.empty()) validation_ = data::open_dataset(s_.validation);
+    if (validation_ && validation_->labels() != data_->labels()) {
+      throw Error(fmt::format("--validate {}: its classes are not those of {}", s_.validation, s_.data));
+    }
+    if (!s_.resume && fs::exists(files_.last)) {
+      throw UsageError(fmt::format("{}: a run is there already; go on with it (--resume) or remove it",
+                                   files_.last.string()));
+    }
+    if (s_.resume && !fs::exists(files_.last)) {
+      throw Error(fmt::format("{}: no such file, so there is no run to go on with", files_.last.string()));
+    }
+    prepare_input();
+    device_ = open_device(s_.common);
+    classes_ = int(data_->labels().size());
+    options_ = options();
+    begin();
+  }
+
+  int run() {
+    const StopOnSignal signals;
+    if (trainer_->steps_done() == 0) console_.note(describe());
+    console_.begin_progress(std::size_t(steps_), "training", std::size_t(trainer_->steps_done()));
+    begun_ = std::chrono::steady_clock::now();
+    data::LoaderOptions loading{.batch = s_.common.batch, .input = input_, .augmentation = {}};
+    loading.augmentation = data::parse_augmentation(s_.augment);
+    loading.seed = s_.common.seed;
+    loading.first_step = std::size_t(trainer_->steps_done());
+    loading.threads = s_.workers;
+    data::BatchLoader loader(*data_, loading);
+    while (trainer_->steps_done() < steps_ && !stop_asked) step(*loader.next());
+    const bool whole = trainer_->steps_done() == steps_;
+    // A run that is whole has been validated and saved by its last step.
+    if (!whole) save();
+    console_.end_progress();
+    if (!whole) {
+      console_.error(
+          fmt::format("stopped at step {} of {}; --resume goes on", trainer_->steps_done(), steps_));
+      return 1;
+    }
+    console_.result(summary());
+    return 0;
+  }
+
+ private:
+  // The side of the network's input: what is asked for, else the data's own where all pictures are squares of one size
+  // (as far as the first tells), else the model's.
+  void prepare_input() {
+    const ModelInput usual = model_info(s_.model).input;
+    const Picture first = data_->sample(0).picture;
+    const bool square = first.width == first.height && s_.data.rfind("folder:", 0) != 0;
+    notes_.labels = data_->labels();
+    notes_.input = usual;
+    notes_.input.crop = s_.crop > 0 ? s_.crop : square ? first.width : usual.crop;
+    notes_.input.resize = s_.resize >= 0 ? s_.resize : square ? 0 : usual.resize;
+    if (!s_.mean.empty()) std::copy_n(s_.mean.begin(), 3, notes_.input.mean.begin());
+    if (!s_.std.empty()) std::copy_n(s_.std.begin(), 3, notes_.input.std.begin());
+    input_ = preprocessing_of(notes_.input);
+  }
+
+  TrainOptions options() {
+    TrainOptions o;
+    o.model = s_.model;
+    o.classes = classes_;
+    const bool sgd = s_.optimizer == "sgd";
+    o.optimizer.kind = sgd ? OptimizerKind::sgd : OptimizerKind::adamw;
+    o.optimizer.momentum = s_.momentum;
+    o.optimizer.nesterov = !s_.plain_momentum;
+    o.optimizer.weight_decay = s_.weight_decay >= 0 ? s_.weight_decay : sgd ? 5e-4f : 0.05f;
+    o.optimizer.clip_norm = s_.clip;
+    const auto batch = std::size_t(s_.common.batch);
+    if (data_->size() < batch) {
+      throw Error(
+          fmt::format("{}: {} samples, expected at least one batch of {}", s_.data, data_->size(), batch));
+    }
+    per_epoch_ = std::int64_t(data_->size() / batch);
+    steps_ = s_.steps > 0 ? s_.steps : s_.epochs * per_epoch_;
+    validate_every_ = s_.validate_every > 0 ? s_.validate_every : per_epoch_;
+    save_every_ = s_.checkpoint_every > 0 ? s_.checkpoint_every : validate_every_;
+    o.schedule = {.peak = s_.rate > 0 ? s_.rate : sgd ? 0.1 : 0.001, .last = s_.last_rate};
+    o.schedule.warm_up = s_.warm_up >= 0 ? s_.warm_up : steps_ / 20;
+    o.schedule.steps = steps_;
+    o.smoothing = s_.smoothing;
+    o.dropout = s_.dropout;
+    o.average = s_.average;
+    o.seed = s_.common.seed;
+    return o;
+  }
+
+  // The trainer, fresh or as the state file says, and the log.
+  void begin() {
+    if (s_.resume) {
+      SavedRun saved = load_state(files_.last, s_, classes_);
+      if (saved.state.step > steps_) {
+        throw Error(fmt::format("{}: at step {} of {}", files_.last.string(), saved.state.step, steps_));
+      }
+      trainer_.emplace(*device_, options_, saved.values);
+      try {
+        trainer_->restore(saved.state.step, saved.arrays);
+      } catch (const Error& error) {
+        throw Error(fmt::format("{}: {}", files_.last.string(), error.what()));
+      }
+      state_ = saved.state;
+      console_.note(fmt::format("going on at step {} of {}", state_.step, steps_));
+    } else if (!s_.start.empty()) {
+      const weights::Checkpoint checkpoint = weights::read_checkpoint(s_.start);
+      trainer_.emplace(*device_, options_, take_parameters(checkpoint, {s_.model, classes_, false}));
+    } else {
+      trainer_.emplace(*device_, options_, initial_parameters(s_.model, classes_, s_.common.seed, true));
+    }
+    log_.emplace(files_.log, state_.step);
+  }
+
+  std::string describe() const {
+    return fmt::format("{} on {}: {} pictures of {}x{}, {} classes; {} steps of {} ({:.1f} epochs) on {}",
+                       s_.model, s_.data, data_->size(), input_.crop, input_.crop, classes_, steps_,
+                       s_.common.batch, double(steps_) / double(per_epoch_), device_->info().id);
+  }
+
+  void step(const data::Batch& batch) {
+    const Tensor x = normalized_input(*device_, batch.pixels, batch.n, batch.height, batch.width,
+                                      notes_.input.mean, notes_.input.std);
+    const StepResult result =
+        trainer_->step(x, Tensor::from_host(*device_, {batch.n, batch.classes}, batch.targets));
+    count(batch, result);
+    const std::int64_t done = result.step;
+    const bool last = done == steps_, validates = validation_ && (done % validate_every_ == 0 || last);
+    const bool saves = done % save_every_ == 0 || last || validates;
+    if (done % s_.log_every == 0 || saves) log_window(batch.epoch, result);
+    console_.set_status(fmt::format("loss {:.3f}, accuracy {:.1f} %, rate {:.2g}", smooth_loss_,
+                                    100 * smooth_accuracy_, result.rate));
+    console_.advance();
+    if (validates) validate(done);
+    if (saves) save();
+  }
+
+  void count(const data::Batch& batch, const StepResult& result) {
+    const std::size_t n = std::size_t(batch.n), classes = std::size_t(batch.classes);
+    int right = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto row = result.logits.begin() + std::ptrdiff_t(i * classes);
+      const std::size_t best = std::size_t(std::max_element(row, row + std::ptrdiff_t(classes)) - row);
+      right += batch.targets[i * classes + best] > 0;  // of several objects either counts
+    }
+    window_.steps += 1;
+    window_.samples += batch.n;
+    window_.right += right;
+    window_.loss += result.loss;
+    window_.norm += result.gradient_norm;
+    const double accuracy = double(right) / double(n), keep = smooth_loss_ < 0 ? 0 : 0.95;
+    smooth_loss_ = keep * smooth_loss_ + (1 - keep) * result.loss;
+    smooth_accuracy_ = keep * smooth_accuracy_ + (1 - keep) * accuracy;
+  }
+
+  void log_window(std::size_t epoch, const StepResult& result) {
+    const double steps = double(window_.steps);
+    log_->add({{"step", result.step},
+               {"epoch", epoch},
+               {"loss", window_.loss / steps},
+               {"accuracy", double(window_.right) / double(window_.samples)},
+               {"rate", result.rate},
+               {"gradient_norm", window_.norm / steps},
+               {"seconds", std::round(100 * seconds()) / 100}});
+    window_ = {};
+  }
+
+  void validate(std::int64_t step) {
+    const Validation v = validate_values(*device_, s_.model, trainer_->learnt(), *validation_, input_,
+                                         notes_.input, s_.common.batch, s_.workers);
+    log_->add({{"step", step}, {"validation_loss", v.loss}, {"validation_accuracy", v.accuracy}});
+    latest_ = v.accuracy;
+    if (v.accuracy <= state_.best_accuracy) return;
+    state_.best_accuracy = v.accuracy;
+    state_.best_step = step;
+    write_model(step);
+  }
+
+  void write_model(std::int64_t step) {
+    std::map<std::string, std::string> more{{"trained_on", s_.data}, {"steps", std::to_string(step)}};
+    if (validation_) {
+      more["validated_on"] = s_.validation;
+      more["accuracy"] = fmt::format("{}", state_.best_accuracy);
+    }
+    save_model(files_.best, *trainer_, s_, notes_, more);
+  }
+
+  void save() {
+    state_.step = trainer_->steps_done();
+    RunState state = state_;
+    state.seconds = seconds();
+    if (!validation_) write_model(state_.step);
+    save_state(files_.last, *trainer_, state, s_, notes_);
+    write_curves(files_.curves, log_->lines());
+  }
+
+  std::string summary() const {
+    std::string text =
+        fmt::format("{}: {} after {} steps, {:.0f} s", files_.best.string(), s_.model, steps_, seconds());
+    if (validation_) {
+      text += fmt::format("; accuracy {:.2f} % on {} (best, at step {}; at the end {:.2f} %)",
+                          100 * state_.best_accuracy, s_.validation, state_.best_step, 100 * latest_);
+    }
+    return text + fmt::format("\n  {}\n  {}\n  {}\n", files_.last.string(), files_.log.string(),
+                              files_.curves.string());
+  }
+
+  double seconds() const {
+    return state_.seconds + std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
+  }
+
+  const TrainSettings& s_;
+  Console& console_;
+  RunFiles files_;
+  std::unique_ptr<data::Dataset> data_, validation_;
+  ModelNotes notes_;
+  image::Preprocessing input_;
+  std::unique_ptr<Device> device_;
+  int classes_ = 0;
+  TrainOptions options_;
+  std::int64_t per_epoch_ = 0, steps_ = 0, validate_every_ = 0, save_every_ = 0;
+  std::optional<Trainer> trainer_;
+  std::optional<TrainLog> log_;
+  RunState state_;
+  Window window_;
+  double smooth_loss_ = -1, smooth_accuracy_ = 0, latest_ = 0;
+  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+int run_training(const TrainSettings& settings, Console& console) {
+  settings.check();
+  (void)model_info(settings.model);
+  return Run(settings, console).run();
+}
+
+}  // namespace retrace::tools
