@@ -6,11 +6,15 @@ set(RETRACE_KERNEL_SOURCES
   conv/wgrad_tiled.cu
   conv/launch.cu
   ops/activation.cu
+  ops/batch_norm.cu
   ops/cam.cu
+  ops/cross_entropy.cu
+  ops/dropout.cu
   ops/elementwise.cu
   ops/linear.cu
   ops/normalize.cu
-  ops/pending.cu
+  ops/optimizer.cu
+  ops/linear_wgrad.cu
   ops/pool.cu
   ops/reduce.cu
   ops/relevance.cu

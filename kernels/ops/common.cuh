@@ -116,6 +116,22 @@ __device__ __forceinline__ float warp_sums(float (&v)[N], int lane) {
   return v[0];
 }
 
+// The sum of the lanes' values, in every lane.
+__device__ __forceinline__ float warp_sum(float v) {
+#pragma unroll
+  for (int bit = 16; bit >= 1; bit /= 2) v += __shfl_xor_sync(0xffffffffu, v, bit);
+  return v;
+}
+// The largest of the lanes' values, in every lane. Of numbers: a NaN loses.
+__device__ __forceinline__ float warp_max(float v) {
+#pragma unroll
+  for (int bit = 16; bit >= 1; bit /= 2) {
+    const float other = __shfl_xor_sync(0xffffffffu, v, bit);
+    if (other > v) v = other;
+  }
+  return v;
+}
+
 // --- host side ---
 
 inline long long blocks_for(long long work, long long per_block) {

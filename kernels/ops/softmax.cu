@@ -1,7 +1,6 @@
 // Softmax along rows:
-//   softmax_fprop     y_i = exp(x_i − m) / Σ exp(x_j − m), or its logarithm x_i − m − log Σ exp(x_j − m); m =
-//   max x softmax_backward  dx_i = y_i (dy_i − Σ y_j dy_j), or, for the logarithm, dx_i = dy_i − exp(y_i) Σ
-//   dy_j
+//   softmax_fprop     y_i = exp(x_i − m) / Σ exp(x_j − m), or its logarithm x_i − m − log Σ exp(x_j − m); m = max x
+//   softmax_backward  dx_i = y_i (dy_i − Σ y_j dy_j), or, for the logarithm, dx_i = dy_i − exp(y_i) Σ dy_j
 // A NaN anywhere makes its whole row NaN, as in PyTorch.
 //
 // Shapes: [rows, columns] float32.
@@ -15,21 +14,6 @@ namespace retrace::kernels::RETRACE_TARGET {
 namespace {
 
 constexpr int warps = 4;
-
-__device__ __forceinline__ float warp_sum(float v) {
-#pragma unroll
-  for (int bit = 16; bit >= 1; bit /= 2) v += __shfl_xor_sync(0xffffffffu, v, bit);
-  return v;
-}
-// Of numbers: a NaN loses.
-__device__ __forceinline__ float warp_max(float v) {
-#pragma unroll
-  for (int bit = 16; bit >= 1; bit /= 2) {
-    const float other = __shfl_xor_sync(0xffffffffu, v, bit);
-    if (other > v) v = other;
-  }
-  return v;
-}
 
 __global__ void __launch_bounds__(32 * warps)
     fprop(int rows, int columns, bool log, const float* x, float* y) {

@@ -61,7 +61,8 @@ SavedRun load_state(const std::filesystem::path& path, const TrainSettings& sett
     throw bad("its metadata 'training' is damaged");
   }
   if (run.state.step < 0) throw bad(fmt::format("step {}", run.state.step));
-  for (const auto& [option, now] : settings.deciding().items()) {
+  const nlohmann::ordered_json wanted = settings.deciding();
+  for (const auto& [option, now] : wanted.items()) {
     const auto before = was.find(option);
     // Through text, so that a float is what it was.
     if (before == was.end() || before->dump() != now.dump()) {
