@@ -65,7 +65,8 @@ StepResult Trainer::step(const Tensor& x, const Tensor& targets) {
 void Trainer::not_finite(const Tape& tape, NodeId logits, double loss, double norm) const {
   const std::string begin = fmt::format("step {}: ", steps_ + 1);
   for (const Parameter& p : network_->parameters().all()) {
-    if (!all_finite(p.value)) throw Error(fmt::format("{}parameter {} is not finite", begin, p.spec.name));
+    if (p.kind != ParameterKind::statistic && !all_finite(p.value))
+      throw Error(fmt::format("{}parameter {} is not finite", begin, p.spec.name));
   }
   for (NodeId id = 0; id <= logits; ++id) {
     if (all_finite(tape.value(id))) continue;
