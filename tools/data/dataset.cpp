@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "kernels/error.h"
+#include "tools/data/folder.h"
+#include "tools/data/idx.h"
 #include "tools/data/scenes.h"
 #include "tools/data/spec.h"
 
@@ -40,6 +42,19 @@ std::unique_ptr<Dataset> open_scenes(const std::string& spec, const std::string&
   return std::make_unique<Scenes>(o);
 }
 
+std::unique_ptr<Dataset> open_idx(const std::string& spec, const std::string& text) {
+  static const std::vector<std::string> keys{"split", "labels"}, splits{"train", "test"},
+      names{"digits", "fashion"};
+  const auto [folder, rest] = split_folder(text, keys);
+  Options options("data '" + spec + "'", rest);
+  IdxOptions o;
+  o.train = options.one_of("split", "train", splits) == "train";
+  if (const std::string labels = options.one_of("labels", "", names); !labels.empty())
+    o.labels = labels == "fashion" ? IdxOptions::Labels::fashion : IdxOptions::Labels::digits;
+  options.finish();
+  return std::make_unique<Idx>(folder, o);
+}
+
 }  // namespace
 
 std::unique_ptr<Dataset> open_dataset(const std::string& spec) {
@@ -47,8 +62,14 @@ std::unique_ptr<Dataset> open_dataset(const std::string& spec) {
   const std::string kind = spec.substr(0, colon);
   const std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
   if (kind == "scenes") return open_scenes(spec, rest);
+  if ((kind == "idx" || kind == "folder") && (rest.empty() || rest.front() == ','))
+    throw UsageError(fmt::format("data '{}': no folder, expected {}:FOLDER", spec, kind));
+  if (kind == "idx") return open_idx(spec, rest);
+  if (kind == "folder") return std::make_unique<Folder>(rest);
   throw UsageError(
-      fmt::format("data '{}': expected scenes[:OPTIONS], idx:FOLDER[,OPTIONS] or folder:FOLDER", spec));
+      fmt::format("data '{}': expected scenes[:size=N,count=N,seed=N,objects=A-B,distractors=A-B], "
+                  "idx:FOLDER[,split=train|test,labels=digits|fashion] or folder:FOLDER",
+                  spec));
 }
 
 }  // namespace retrace::data

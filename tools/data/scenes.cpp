@@ -75,9 +75,13 @@ class Palette {
     return best;
   }
 
-  bool will_do(Colour colour) const { return too_close(colour) * 10 <= around_.size(); }
+  bool blends_will_do(Colour a, Colour b) const {
+    return will_do(b) && will_do(scenes::blend(a, b, 0.25f)) && will_do(scenes::blend(a, b, 0.5f)) &&
+           will_do(scenes::blend(a, b, 0.75f));
+  }
 
  private:
+  bool will_do(Colour colour) const { return too_close(colour) * 10 <= around_.size(); }
   std::size_t too_close(Colour colour) const {
     return std::size_t(std::count_if(around_.begin(), around_.end(), [&](Colour a) {
       return scenes::difference(a, colour) < Scenes::least_contrast;
@@ -99,7 +103,10 @@ void paint_object(Canvas& canvas, const Figure& figure, Random& random) {
   if (random.chance(0.6f)) {
     const Colour other = palette.choose(random);
     const Colour varied = scenes::blend(a, other, random.between(0.1f, 0.4f));
-    b = random.chance(0.35f) ? other : palette.will_do(varied) ? varied : a;
+    if (random.chance(0.35f) && palette.blends_will_do(a, other))
+      b = other;
+    else if (palette.blends_will_do(a, varied))
+      b = varied;
     const auto pattern = scenes::Pattern(random.below(scenes::pattern_count));
     field = scenes::draw_pattern(pattern, random, canvas.size, true);
   }

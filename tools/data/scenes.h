@@ -21,8 +21,8 @@ struct SceneOptions {
 // the picture, at least a pixel from its edge, and inscribed in a circle of 0.28 to 0.6 of the picture's side in
 // diameter (two objects: 0.25 to 0.42, circles apart). Its mask holds the pixels whose centres lie inside its outline;
 // what lies in front of it is nothing.
-// Of the pixels around an object 90 % differ from each of its colours by at least `least_contrast` before brightness
-// (a factor of 0.85 to 1.15) and noise (at most ± 12 a channel) are put over all.
+// Of the pixels around an object 90 % differ from each of its colours, and from blends of them, by at least
+// `least_contrast`, before brightness (a factor of 0.85 to 1.15) and noise (at most ± 12 a channel) are put over all.
 // Sample i is a function of (seed, i) and the options but `count`, to the bit, on every machine and in every thread.
 class Scenes final : public Dataset {
  public:
