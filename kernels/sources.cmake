@@ -9,6 +9,7 @@ set(RETRACE_KERNEL_SOURCES
   ops/cam.cu
   ops/elementwise.cu
   ops/linear.cu
+  ops/linear_wgrad.cu
   ops/normalize.cu
   ops/pending.cu
   ops/pool.cu

@@ -8,8 +8,6 @@ namespace retrace::kernels::RETRACE_TARGET {
 
 #define PENDING(name, Arguments) \
   void name(const Arguments&, Stream) { throw Error(#name ": not written yet"); }
-PENDING(linear_wgrad, LinearWgrad)
-PENDING(column_sums, ColumnSums)
 PENDING(batch_norm_fprop, BatchNormFprop)
 PENDING(batch_norm_backward, BatchNormBackward)
 PENDING(cross_entropy, CrossEntropy)
