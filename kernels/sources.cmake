@@ -12,9 +12,9 @@ set(RETRACE_KERNEL_SOURCES
   ops/dropout.cu
   ops/elementwise.cu
   ops/linear.cu
+  ops/linear_wgrad.cu
   ops/normalize.cu
   ops/optimizer.cu
-  ops/linear_wgrad.cu
   ops/pool.cu
   ops/reduce.cu
   ops/relevance.cu

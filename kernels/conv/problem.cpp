@@ -92,7 +92,8 @@ WgradPlan plan_wgrad(const Conv2dShape& shape) {
     }
   };
   if (channels % 4 == 0) {
-    consider({64, 128, 144});
+    consider({64, 128});
+    if (plan.tile_rows < 128) consider({144});  // with 128 rows only one block of it fits a multiprocessor
   } else {
     consider({160});
   }

@@ -11,10 +11,10 @@ namespace {
 
 constexpr int block_weights = 64;
 
-__global__ void wgrad(Conv2dWgrad a) {
+__global__ void wgrad(Conv2dWgrad a, long long count) {
   const Conv2dShape& d = a.shape;
   const long long weight = 1LL * blockIdx.x * block_weights + threadIdx.x;
-  if (weight >= d.weight_size()) return;
+  if (weight >= count) return;
   const int P = d.p(), Q = d.q(), C = d.c / d.groups;
   const int s = int(weight / C % d.s), r = int(weight / C / d.s % d.r), k = int(weight / C / d.s / d.r);
   const int c = k / (d.k / d.groups) * C + int(weight % C);
@@ -36,8 +36,8 @@ __global__ void wgrad(Conv2dWgrad a) {
 }  // namespace
 
 void conv2d_wgrad_direct(const Conv2dWgrad& a, Stream stream) {
-  const long long blocks = (a.shape.weight_size() + block_weights - 1) / block_weights;
-  launch<wgrad>(unsigned(blocks), block_weights, 0, stream)(a);
+  const long long count = a.shape.weight_size(), blocks = (count + block_weights - 1) / block_weights;
+  launch<wgrad>(unsigned(blocks), block_weights, 0, stream)(a, count);
 }
 
 }  // namespace retrace::kernels::RETRACE_TARGET

@@ -6,8 +6,9 @@ namespace retrace::kernels {
 
 // A tile is tile_rows output channels × tile_columns of the group's R · S · C weights of each.
 struct WgradPlan {
-  int tile_rows = 0;     // 16, 32, 64 or 128
-  int tile_columns = 0;  // 32, 64, 128 or 144 where a group's C is a multiple of 4; else 32 or 160
+  int tile_rows = 0;  // 16, 32, 64 or 128
+  // 32, 64, 128 or (with fewer than 128 rows) 144 where a group's C is a multiple of 4; else 32 or 160
+  int tile_columns = 0;
   int row_tiles = 0, column_tiles = 0;
   int slices = 0, slice_pixels = 0;  // the last slice may have fewer
 

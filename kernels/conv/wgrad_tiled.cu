@@ -29,7 +29,8 @@ struct Tile {
   static constexpr int threads = BM * BN / 64;
   static constexpr int pixels_a = BN / 16, pixels_b = BM / 16;  // that all threads load at a time
   static constexpr int loads_a = (BK + pixels_a - 1) / pixels_a, loads_b = BK / pixels_b;
-  static_assert(BM % 16 == 0 && BN % 16 == 0 && BK % pixels_b == 0, "pieces must divide evenly over the threads");
+  static_assert(BM % 16 == 0 && BN % 16 == 0 && BK % pixels_b == 0,
+                "pieces must divide evenly over the threads");
 };
 
 // Where column `col` stands in shared memory: the two 16-byte halves of each thread's eight columns lie BN / 2
@@ -81,7 +82,8 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
                 unsigned(group * C + col % C);
   }
   const int q_step = T::pixels_b % Q, p_step = T::pixels_b / Q % P, n_step = T::pixels_b / Q / P;
-  int q = (first_pixel + pixel_b) % Q, p = (first_pixel + pixel_b) / Q % P, n = (first_pixel + pixel_b) / Q / P;
+  int q = (first_pixel + pixel_b) % Q, p = (first_pixel + pixel_b) / Q % P,
+      n = (first_pixel + pixel_b) / Q / P;
 
   int left = pixels;  // from the first pixel of the step that is fetched next
   float4 next_a[T::loads_a], next_b[T::loads_b];
@@ -112,7 +114,8 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
         const unsigned pixel =
             ((unsigned(n) * unsigned(d.h) + unsigned(h)) * unsigned(d.w) + unsigned(w)) * unsigned(d.c);
         const auto meets = [&](int i) {
-          return exists[i] && unsigned(h + tap_h[i]) < unsigned(d.h) && unsigned(w + tap_w[i]) < unsigned(d.w);
+          return exists[i] && unsigned(h + tap_h[i]) < unsigned(d.h) &&
+                 unsigned(w + tap_w[i]) < unsigned(d.w);
         };
         if constexpr (Whole) {
           if (meets(0)) {
@@ -175,7 +178,7 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
   }
 
   const bool alone = plan.slices == 1;
-  float* const out = alone ? a.dw : a.workspace + slice * d.weight_size();
+  float* const out = alone ? a.dw : a.workspace + 1LL * slice * d.k * columns;
   const int col = first_col + my_cols * 8;
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
@@ -192,9 +195,9 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
 // dw = Σ slices, added to dw if asked for. Threads (i, part): part adds its `each` slices of weight i in order, then
 // the first part adds the parts' sums in order.
 template <int Parts>
-__global__ void __launch_bounds__(32 * Parts) sum_slices(Conv2dWgrad a, int slices) {
+__global__ void __launch_bounds__(32 * Parts) sum_slices(Conv2dWgrad a, long long count, int slices) {
   SHARED(float, sums, 32 * Parts);
-  const long long count = a.shape.weight_size(), weight = 32LL * blockIdx.x + threadIdx.x;
+  const long long weight = 32LL * blockIdx.x + threadIdx.x;
   const int part = int(threadIdx.y), each = (slices + Parts - 1) / Parts;
   float sum = 0;
   if (weight < count) {
@@ -223,15 +226,16 @@ void launch_rows(const Conv2dWgrad& a, const WgradPlan& plan, Stream stream) {
     return plan.tile_columns == 32 ? launch_tile<BM, 32, false>(a, plan, stream)
                                    : launch_tile<BM, 160, false>(a, plan, stream);
   }
+  if constexpr (BM < 128) {
+    if (plan.tile_columns == 144) return launch_tile<BM, 144, true>(a, plan, stream);
+  }
   switch (plan.tile_columns) {
     case 32:
       return launch_tile<BM, 32, true>(a, plan, stream);
     case 64:
       return launch_tile<BM, 64, true>(a, plan, stream);
-    case 128:
-      return launch_tile<BM, 128, true>(a, plan, stream);
     default:
-      return launch_tile<BM, 144, true>(a, plan, stream);
+      return launch_tile<BM, 128, true>(a, plan, stream);
   }
 }
 
@@ -256,11 +260,12 @@ void conv2d_wgrad_tiled(const Conv2dWgrad& a, Stream stream) {
       launch_rows<128>(a, plan, stream);
   }
   if (plan.slices == 1) return;
-  const unsigned blocks = unsigned((a.shape.weight_size() + 31) / 32);
+  const long long count = a.shape.weight_size();
+  const unsigned blocks = unsigned((count + 31) / 32);
   if (plan.slices < 32) {
-    launch<sum_slices<1>>(blocks, 32, 0, stream)(a, plan.slices);
+    launch<sum_slices<1>>(blocks, 32, 0, stream)(a, count, plan.slices);
   } else {
-    launch<sum_slices<8>>(blocks, dim3(32, 8), 0, stream)(a, plan.slices);
+    launch<sum_slices<8>>(blocks, dim3(32, 8), 0, stream)(a, count, plan.slices);
   }
 }
 

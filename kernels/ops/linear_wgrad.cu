@@ -5,7 +5,7 @@
 //
 // Launch, linear_wgrad: one block of 64 threads per 64 outputs k × 64 channels c; thread t sums outputs (t / 8) · 8 …
 // + 7 and channels (t mod 8) · 8 … + 7, images in rising order, 8 at a time through shared memory. Launch,
-// column_sums: rows are cut into slices (column_slices.cpp); a block of 32 × 8 threads sums 32 columns of one slice, thread
+// column_sums: rows are cut into slices (train_sizes.cpp); a block of 32 × 8 threads sums 32 columns of one slice, thread
 // (c, i) rows i, i + 8, … in order, then the first eighth adds the eight sums in order and writes them to
 // workspace[slice][c]; a second launch of one thread per column adds the slices in order. The order depends on nothing
 // but the number of rows.
@@ -47,7 +47,8 @@ __global__ void __launch_bounds__(tile_threads) wgrad(LinearWgrad a, bool wide_d
   SHARED(float, tile_dy, step* tile);
   SHARED(float, tile_x, step* tile);
   const int t = int(threadIdx.x);
-  const int first_c = int(blockIdx.x) * tile, first_k = int(blockIdx.y) * tile;
+  const unsigned c_tiles = unsigned(a.c - 1) / tile + 1;
+  const int first_c = int(blockIdx.x % c_tiles) * tile, first_k = int(blockIdx.x / c_tiles) * tile;
   RegisterTile sum;
   sum.clear();
   for (int n = 0; n < a.n; n += step) {
@@ -115,7 +116,7 @@ void linear_wgrad(const LinearWgrad& a, Stream stream) {
   const Operand dw{"dw", a.dw, 4 * checked_elements("linear_wgrad", "dw", {a.k, a.c})};
   for (const Operand& operand : {x, dy, dw}) check_pointer("linear_wgrad", operand.name, operand.data);
   for (const Operand& in : {x, dy}) check_apart("linear_wgrad", dw, in);
-  const dim3 grid = grid_of("linear_wgrad", blocks_for(a.c, tile), blocks_for(a.k, tile));
+  const dim3 grid = grid_of("linear_wgrad", blocks_for(a.c, tile) * blocks_for(a.k, tile));
   launch<wgrad>(grid, tile_threads, 0, stream)(a, a.k % 4 == 0 && aligned({a.dy}, 16),
                                                a.c % 4 == 0 && aligned({a.x}, 16));
 }

@@ -103,7 +103,8 @@ Options parse(int argc, char** argv) {
     } else if (option == "--json") {
       options.json = value;
     } else {
-      throw UsageError("option '" + option + "': expected --device, --variant, --network, --batch, --runs or --json");
+      throw UsageError("option '" + option +
+                       "': expected --device, --variant, --network, --batch, --runs or --json");
     }
   }
   return options;
@@ -206,8 +207,8 @@ void run(const Options& options) {
   const std::unique_ptr<Device> device = Device::open(options.device);
   fmt::print("{}: {}; {}, batch {}, float32, warm, median of {} runs\n", device->info().id,
              device->info().name, options.network, options.batch, options.runs);
-  fmt::print("{:14} {:>2} {:8} {:>8} {:>11} {:>8} {:>11} {:>8} {:>11} {:>8}\n", "layer", "x", "variant", "MMAC",
-             "fprop ms", "GMAC/s", "dgrad ms", "GMAC/s", "wgrad ms", "GMAC/s");
+  fmt::print("{:14} {:>2} {:8} {:>8} {:>11} {:>8} {:>11} {:>8} {:>11} {:>8}\n", "layer", "x", "variant",
+             "MMAC", "fprop ms", "GMAC/s", "dgrad ms", "GMAC/s", "wgrad ms", "GMAC/s");
   nlohmann::json rows = nlohmann::json::array();
   const auto report = [&](const char* layer, int count, ConvVariant variant, double macs,
                           const Directions& t) {

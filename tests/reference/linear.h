@@ -43,4 +43,26 @@ inline Values linear_dgrad(int n, int c, int k, const Values& s, const std::vect
   return dx;
 }
 
+// dyᵀ x; dy [n, k], x [n, c] → [k, c].
+inline Values linear_wgrad(int n, int c, int k, const std::vector<float>& x, const std::vector<float>& dy) {
+  Values dw(std::size_t(k) * std::size_t(c));
+  for (int i = 0; i < n; ++i) {
+    for (int o = 0; o < k; ++o) {
+      for (int j = 0; j < c; ++j) {
+        dw[std::size_t(o) * std::size_t(c) + std::size_t(j)] +=
+            double(dy[std::size_t(i) * std::size_t(k) + std::size_t(o)]) *
+            double(x[std::size_t(i) * std::size_t(c) + std::size_t(j)]);
+      }
+    }
+  }
+  return dw;
+}
+
+// The sum of each column of x [rows, columns].
+inline Values column_sums(int rows, int columns, const std::vector<float>& x) {
+  Values y(static_cast<std::size_t>(columns));
+  for (std::size_t i = 0; i < std::size_t(rows) * y.size(); ++i) y[i % y.size()] += double(x[i]);
+  return y;
+}
+
 }  // namespace retrace::reference

@@ -133,6 +133,25 @@ std::vector<float> run(const Dgrad& a, ConvVariant variant, const Offsets& offse
   return dx.values();
 }
 
+std::vector<float> run(const Wgrad& a, ConvVariant variant, const Offsets& offsets) {
+  const Input x(a.x, offsets.signal), dy(a.dy, offsets.weights);
+  const Output<float> dw = a.accumulate.empty()
+                               ? Output<float>(std::size_t(a.shape.weight_size()), offsets.rest)
+                               : Output<float>(a.accumulate, offsets.rest);
+  const auto scratch = std::size_t(kernels::conv2d_wgrad_workspace(a.shape, variant));
+  const Output<float> workspace(scratch, offsets.rest);
+  const kernels::Conv2dWgrad launch{.shape = a.shape,
+                                    .variant = variant,
+                                    .x = x.data(),
+                                    .dy = dy.data(),
+                                    .accumulate = !a.accumulate.empty(),
+                                    .dw = dw.data(),
+                                    .workspace = scratch ? workspace.data() : nullptr};
+  test_device().kernels().conv2d_wgrad(launch, test_device().stream());
+  workspace.values();  // checks the guards
+  return dw.values();
+}
+
 double part_of(Part part, double x) {
   switch (part) {
     case Part::positive:
@@ -187,6 +206,12 @@ std::vector<double> expected(const Fprop& a) {
 
 std::vector<double> expected(const Dgrad& a) {
   return finish(a, reference::conv2d_dgrad(a.shape, loaded_signal(a), a.w));
+}
+
+std::vector<double> expected(const Wgrad& a) {
+  std::vector<double> dw = reference::conv2d_wgrad(a.shape, a.x, a.dy);
+  for (std::size_t i = 0; i < a.accumulate.size(); ++i) dw[i] += double(a.accumulate[i]);
+  return dw;
 }
 
 std::vector<std::uint8_t> mask_of(const std::vector<float>& y, int channels) {

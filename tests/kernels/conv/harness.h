@@ -51,6 +51,11 @@ struct Dgrad {
   bool pending_is_dx = false;
   std::vector<std::uint8_t> mask = {};
 };
+struct Wgrad {
+  Conv2dShape shape = {};
+  std::vector<float> x = {}, dy = {};
+  std::vector<float> accumulate = {};  // what dw holds before the launch that adds to it
+};
 
 // By how many floats the operands are off a 256-byte boundary. 0: wide loads may run; 1: they must not.
 struct Offsets {
@@ -61,10 +66,13 @@ struct Offsets {
 // written outside both fail the test.
 FpropResult run(const Fprop& a, ConvVariant variant, const Offsets& offsets = {});
 std::vector<float> run(const Dgrad& a, ConvVariant variant, const Offsets& offsets = {});
+// signal: x, weights: dy, rest: dw and the workspace, which has the size asked for and no more
+std::vector<float> run(const Wgrad& a, ConvVariant variant, const Offsets& offsets = {});
 
 // The whole thing in float64.
 std::vector<double> expected(const Fprop& a);
 std::vector<double> expected(const Dgrad& a);
+std::vector<double> expected(const Wgrad& a);
 // The epilogues alone, on sums that have been made already.
 std::vector<double> finish(const Fprop& a, std::vector<double> sums);
 std::vector<double> finish(const Dgrad& a, std::vector<double> sums);
@@ -90,5 +98,7 @@ struct ShapeCase {
   Conv2dShape shape = {};
 };
 const std::vector<ShapeCase>& shape_table();
+// Those and the ones that wgrad's tiles and slices need.
+const std::vector<ShapeCase>& wgrad_shape_table();
 
 }  // namespace retrace::conv_test

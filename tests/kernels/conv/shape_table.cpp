@@ -69,4 +69,41 @@ const std::vector<ShapeCase>& shape_table() {
   return table;
 }
 
+const std::vector<ShapeCase>& wgrad_shape_table() {
+  static const std::vector<ShapeCase> table = [] {
+    std::vector<ShapeCase> all = shape_table();
+    all.insert(
+        all.end(),
+        {
+            // slices: the last one of a single pixel, a whole one, more than 32 of them, rows of pixels that end inside
+            {"two slices, the second of one step", {1, 3, 43, 4, 16, 1, 1}},
+            {"three whole slices", {3, 8, 16, 4, 16, 1, 1}},
+            {"34 slices, a stem", {1, 65, 66, 3, 5, 3, 3, 1, 1, 1, 1}},
+            {"17 slices of pictures of 3 x 2", {360, 3, 2, 4, 8, 2, 2, 1, 1, 1, 1}},
+            {"40 slices of single pixels", {5120, 1, 1, 4, 4, 1, 1}},
+            // the tiles that the table above leaves out
+            {"16 x 128", {2, 6, 5, 128, 16, 1, 1}},
+            {"16 x 64", {1, 5, 5, 28, 12, 1, 2}},
+            {"16 x 160", {1, 9, 8, 3, 16, 7, 7, 2, 2, 3, 3}},
+            {"32 x 144", {2, 6, 5, 16, 32, 3, 3, 1, 1, 1, 1}},
+            {"32 x 128", {1, 6, 5, 124, 31, 1, 1}},
+            {"32 x 64", {1, 6, 5, 60, 32, 1, 1}},
+            {"32 x 32", {2, 7, 5, 16, 32, 1, 1, 2, 2}},
+            {"32 x 160", {1, 9, 8, 3, 32, 7, 7, 2, 2, 3, 3}},
+            {"64 x 128", {1, 6, 5, 128, 64, 1, 1}},
+            {"64 x 64", {1, 6, 5, 64, 60, 1, 1}},
+            {"64 x 32", {1, 6, 5, 32, 64, 1, 1}},
+            {"64 x 32, grey picture", {1, 6, 5, 1, 64, 5, 5}},
+            {"128 x 128, a tail of half a tile", {1, 6, 5, 16, 128, 3, 3, 1, 1, 1, 1}},
+            {"128 x 128", {1, 6, 5, 120, 100, 1, 1}},
+            {"128 x 64", {1, 6, 5, 64, 68, 1, 1}},
+            {"128 x 32", {1, 6, 5, 24, 125, 1, 1}},
+            {"128 x 160", {1, 9, 8, 3, 128, 7, 7, 2, 2, 3, 3}},
+            {"128 x 32, coloured picture", {1, 9, 8, 3, 128, 3, 3, 2, 2, 1, 1}},
+        });
+    return all;
+  }();
+  return table;
+}
+
 }  // namespace retrace::conv_test

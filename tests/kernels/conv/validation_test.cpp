@@ -76,6 +76,9 @@ TEST_CASE("a shape that makes no sense names the field and shows the shape") {
           kernels.conv2d_dgrad({.shape = shape, .dy = {data}, .w = data, .epilogue = {}, .dx = data + 1}, {});
         },
         {bad.word});
+    refuses([&] { kernels.conv2d_wgrad({.shape = shape, .x = data, .dy = data, .dw = data + 1}, {}); },
+            {bad.word});
+    refuses([&] { kernels::conv2d_wgrad_workspace(shape); }, {bad.word});
   }
 }
 
@@ -125,12 +128,41 @@ TEST_CASE("operands that are missing or overlap") {
   dgrad([](auto& a) { a.dy.epsilon = std::nanf(""); }, {"epsilon must not be negative"});
   dgrad([](auto& a) { a.variant = ConvVariant(77); }, {"conv2d_dgrad", "no variant number 77"});
 
+  // two slices of 128 pixels each
+  const Conv2dShape sliced{1, 16, 16, 4, 4, 1, 1};
+  Tensor picture(device, {1024}), signal(device, {1024}), dw(device, {16}), workspace(device, {32});
+  REQUIRE(kernels::conv2d_wgrad_workspace(sliced) == 32);
+  const kernels::Conv2dWgrad g{.shape = sliced,
+                               .x = picture.data(),
+                               .dy = signal.data(),
+                               .dw = dw.data(),
+                               .workspace = workspace.data()};
+  const auto wgrad = [&](void (*spoil)(kernels::Conv2dWgrad&), std::initializer_list<const char*> words) {
+    kernels::Conv2dWgrad bad = g;
+    spoil(bad);
+    refuses([&] { device.kernels().conv2d_wgrad(bad, device.stream()); }, words);
+  };
+  wgrad([](auto& a) { a.x = nullptr; }, {"conv2d_wgrad", "x, dy and dw are required", "h16 w16 c4"});
+  wgrad([](auto& a) { a.dy = nullptr; }, {"x, dy and dw are required"});
+  wgrad([](auto& a) { a.dw = nullptr; }, {"x, dy and dw are required"});
+  wgrad([](auto& a) { a.workspace = nullptr; }, {"conv2d_wgrad", "a workspace is required", "h16 w16 c4"});
+  wgrad([](auto& a) { a.dw = const_cast<float*>(a.x) + 1023; }, {"conv2d_wgrad", "dw", "memory of x"});
+  wgrad([](auto& a) { a.dw = const_cast<float*>(a.dy); }, {"dw", "memory of dy"});
+  wgrad([](auto& a) { a.dw = a.workspace + 31; }, {"dw", "memory of workspace"});
+  wgrad([](auto& a) { a.workspace = const_cast<float*>(a.x) + 4; }, {"workspace", "memory of x"});
+  wgrad([](auto& a) { a.workspace = const_cast<float*>(a.dy) + 4; }, {"workspace", "memory of dy"});
+  wgrad([](auto& a) { a.variant = ConvVariant(77); }, {"conv2d_wgrad", "no variant number 77"});
+
   // and what was spoiled above is fine unspoiled
   device.zero(x.raw(), x.bytes());
   device.zero(w.raw(), w.bytes());
   device.kernels().conv2d_fprop(f, device.stream());
   device.kernels().conv2d_dgrad(d, device.stream());
   CHECK(x.to_host() == std::vector<float>(16, 0.0f));
+  device.zero(picture.raw(), picture.bytes());
+  device.zero(signal.raw(), signal.bytes());
+  device.kernels().conv2d_wgrad(g, device.stream());
+  CHECK(dw.to_host() == std::vector<float>(16, 0.0f));
 }
 
 TEST_CASE("tiled: more groups and parities than a grid has layers") {

@@ -4,6 +4,7 @@ retrace_test(ops DEVICE LIBRARIES retrace_test_device SOURCES
   ops/cam.cpp
   ops/elementwise.cpp
   ops/linear.cpp
+  ops/linear_wgrad.cpp
   ops/normalize.cpp
   ops/pool.cpp
   ops/reduce.cpp
