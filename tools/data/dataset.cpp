@@ -35,9 +35,11 @@ std::unique_ptr<Dataset> open_scenes(const std::string& spec, const std::string&
   o.count = std::size_t(options.integer("count", std::int64_t(o.count), 1, SceneOptions::most_count));
   o.seed = options.unsigned_integer("seed", o.seed);
   std::tie(o.fewest_objects, o.most_objects) =
-      options.range("objects", {o.fewest_objects, o.most_objects}, 1, 2);
-  std::tie(o.fewest_distractors, o.most_distractors) = options.range(
+      options.range<int>("objects", {o.fewest_objects, o.most_objects}, 1, 2);
+  std::tie(o.fewest_distractors, o.most_distractors) = options.range<int>(
       "distractors", {o.fewest_distractors, o.most_distractors}, 0, SceneOptions::distractors_limit);
+  std::tie(o.least_texture, o.most_texture) =
+      options.range<float>("texture", {o.least_texture, o.most_texture}, 0, 1);
   options.finish();
   return std::make_unique<Scenes>(o);
 }
@@ -66,10 +68,10 @@ std::unique_ptr<Dataset> open_dataset(const std::string& spec) {
     throw UsageError(fmt::format("data '{}': no folder, expected {}:FOLDER", spec, kind));
   if (kind == "idx") return open_idx(spec, rest);
   if (kind == "folder") return std::make_unique<Folder>(rest);
-  throw UsageError(
-      fmt::format("data '{}': expected scenes[:size=N,count=N,seed=N,objects=A-B,distractors=A-B], "
-                  "idx:FOLDER[,split=train|test,labels=digits|fashion] or folder:FOLDER",
-                  spec));
+  throw UsageError(fmt::format(
+      "data '{}': expected scenes[:size=N,count=N,seed=N,objects=A-B,distractors=A-B,texture=A-B], "
+      "idx:FOLDER[,split=train|test,labels=digits|fashion] or folder:FOLDER",
+      spec));
 }
 
 }  // namespace retrace::data

@@ -13,7 +13,16 @@ constexpr std::uint64_t mix_bits(std::uint64_t x) {
 }
 
 // What a sequence is for: sequences of different purposes have nothing to do with each other.
-enum class Purpose : std::uint64_t { layout = 1, background, distractors, objects, finish, order, augment };
+enum class Purpose : std::uint64_t {
+  layout = 1,
+  background,
+  distractors,
+  objects,
+  finish,
+  order,
+  augment,
+  texture
+};
 
 class Random {
  public:

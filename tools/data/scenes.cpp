@@ -91,7 +91,7 @@ class Palette {
   std::vector<Colour> around_;
 };
 
-void paint_object(Canvas& canvas, const Figure& figure, Random& random) {
+void paint_object(Canvas& canvas, const Figure& figure, float texture, Random& random) {
   const float side = float(canvas.size), margin = std::max(2.0f, side * 0.03f);
   const Field distance = distances(figure, canvas.size, margin);
   const Palette palette(canvas, distance, margin);
@@ -101,7 +101,7 @@ void paint_object(Canvas& canvas, const Figure& figure, Random& random) {
   Colour b = a;
   Field field;
   if (random.chance(0.6f)) {
-    const Colour other = palette.choose(random);
+    const Colour other = scenes::blend(a, palette.choose(random), texture);
     const Colour varied = scenes::blend(a, other, random.between(0.1f, 0.4f));
     if (random.chance(0.35f) && palette.blends_will_do(a, other))
       b = other;
@@ -149,9 +149,16 @@ Scenes::Scenes(const SceneOptions& options) : options_(options) {
   check_span("objects", options.fewest_objects, options.most_objects, 1, 2);
   check_span("distractors", options.fewest_distractors, options.most_distractors, 0,
              Limits::distractors_limit);
-  spec_ = fmt::format("scenes:size={},count={},seed={},objects={},distractors={}", options.size,
+  if (!(options.least_texture >= 0 && options.least_texture <= options.most_texture &&
+        options.most_texture <= 1))
+    throw UsageError(fmt::format("scenes: texture={}-{}, expected numbers from 0 to 1, the smaller first",
+                                 options.least_texture, options.most_texture));
+  spec_ = fmt::format("scenes:size={},count={},seed={},objects={},distractors={},texture={}", options.size,
                       options.count, options.seed, span_text(options.fewest_objects, options.most_objects),
-                      span_text(options.fewest_distractors, options.most_distractors));
+                      span_text(options.fewest_distractors, options.most_distractors),
+                      options.least_texture == options.most_texture
+                          ? fmt::format("{}", options.least_texture)
+                          : fmt::format("{}-{}", options.least_texture, options.most_texture));
 }
 
 std::vector<Figure> Scenes::figures(std::size_t index) const {
@@ -195,7 +202,9 @@ Sample Scenes::sample(std::size_t index) const {
     throw Error(fmt::format("{}: sample {}, expected 0 to {}", spec_, index, options_.count - 1));
   Canvas canvas(options_.size);
   Random background(options_.seed, Purpose::background, index);
-  scenes::paint_background(canvas, background);
+  Random strength(options_.seed, Purpose::texture, index);
+  const float texture = strength.between(options_.least_texture, options_.most_texture);
+  scenes::paint_background(canvas, texture, background);
 
   Random clutter(options_.seed, Purpose::distractors, index);
   const int spare = options_.most_distractors - options_.fewest_distractors;
@@ -205,7 +214,7 @@ Sample Scenes::sample(std::size_t index) const {
   Sample sample;
   Random look(options_.seed, Purpose::objects, index);
   for (const Figure& figure : figures(index)) {
-    paint_object(canvas, figure, look);
+    paint_object(canvas, figure, texture, look);
     sample.objects.push_back({int(figure.shape()), figure.mask(options_.size)});
   }
   Random last(options_.seed, Purpose::finish, index);

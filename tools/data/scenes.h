@@ -15,6 +15,10 @@ struct SceneOptions {
   std::uint64_t seed = 1;                    // other seeds make pictures that have nothing to do with these
   int fewest_objects = 1, most_objects = 2;  // "objects=1", "objects=2", "objects=1-2"
   int fewest_distractors = 0, most_distractors = 6;  // "distractors=3", "distractors=0-6"
+  // How strong the patterns of a picture are, drawn from this range: at 0 backgrounds and fills are of one colour, at
+  // 1 of two that differ by anything. "texture=0.5", "texture=0-1". A network learns shapes from the plain pictures
+  // first; without any, it takes it several times as long to learn anything.
+  float least_texture = 0, most_texture = 1;
 };
 
 // The classes are those of scenes/shapes.h, equally likely; two objects are of two classes. An object lies whole inside

@@ -82,19 +82,22 @@ float Options::real(const std::string& key, float otherwise, float least, float 
   return value;
 }
 
-std::pair<int, int> Options::range(const std::string& key, std::pair<int, int> otherwise, int least,
-                                   int most) {
+template <class T>
+std::pair<T, T> Options::range(const std::string& key, std::pair<T, T> otherwise, T least, T most) {
   const std::string* text = take(key, "N or A-B");
   if (!text) return otherwise;
   const std::size_t dash = text->find('-');
-  int first = 0, second = 0;
+  T first = 0, second = 0;
   const bool parsed = parse(text->substr(0, dash), first) &&
                       parse(dash == std::string::npos ? *text : text->substr(dash + 1), second);
-  if (!parsed || first < least || second < first || second > most)
+  if (!parsed || !(first >= least && second >= first && second <= most))
     fail(fmt::format("{}={}, expected a number from {} to {} or a range of them like {}-{}", key, *text,
                      least, most, least, most));
   return {first, second};
 }
+
+template std::pair<int, int> Options::range(const std::string&, std::pair<int, int>, int, int);
+template std::pair<float, float> Options::range(const std::string&, std::pair<float, float>, float, float);
 
 std::string Options::one_of(const std::string& key, const std::string& otherwise,
                             std::span<const std::string> choices) {

@@ -17,8 +17,9 @@ class Options {
   std::int64_t integer(const std::string& key, std::int64_t otherwise, std::int64_t least, std::int64_t most);
   std::uint64_t unsigned_integer(const std::string& key, std::uint64_t otherwise);
   float real(const std::string& key, float otherwise, float least, float most);
-  // "3" or "1-5", with least ≤ first ≤ second ≤ most.
-  std::pair<int, int> range(const std::string& key, std::pair<int, int> otherwise, int least, int most);
+  // "3" or "1-5", with least ≤ first ≤ second ≤ most. T is int or float.
+  template <class T>
+  std::pair<T, T> range(const std::string& key, std::pair<T, T> otherwise, T least, T most);
   std::string one_of(const std::string& key, const std::string& otherwise,
                      std::span<const std::string> choices);
   bool flag(const std::string& key);

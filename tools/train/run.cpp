@@ -162,7 +162,7 @@ class Run {
       const weights::Checkpoint checkpoint = weights::read_checkpoint(s_.start);
       trainer_.emplace(*device_, options_, take_parameters(checkpoint, {s_.model, classes_, false}));
     } else {
-      trainer_.emplace(*device_, options_, initial_parameters(s_.model, classes_, s_.common.seed, true));
+      trainer_.emplace(*device_, options_, initial_parameters(s_.model, classes_, s_.common.seed, s_.zero_residual));
     }
     log_.emplace(files_.log, state_.step);
   }

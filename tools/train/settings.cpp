@@ -32,6 +32,7 @@ void TrainSettings::add_to(CLI::App& app) {
   app.add_option("--average", average,
                  "Decay of a moving average of the weights, which is then validated and kept")
       ->capture_default_str();
+  app.add_flag("--zero-residual", zero_residual, "Start every residual branch at 0");
   app.add_option("--augment", augment, "E.g. crop=4,flip,jitter=0.2");
   app.add_option("--crop", crop, "Side of the network's input (usual: the data's own size)");
   app.add_option("--resize", resize, "Shorter side before the crop; 0: both sides to --crop");
@@ -95,6 +96,7 @@ nlohmann::ordered_json TrainSettings::deciding() const {
           {"--smoothing", smoothing},
           {"--dropout", dropout},
           {"--average", average},
+          {"--zero-residual", zero_residual},
           {"--augment", augment},
           {"--crop", crop},
           {"--resize", resize},

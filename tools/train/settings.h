@@ -19,6 +19,7 @@ struct TrainSettings {
   std::string optimizer = "sgd";
   float momentum = 0.9f, weight_decay = -1, clip = 0, smoothing = 0, dropout = 0, average = 0;
   bool plain_momentum = false;  // without Nesterov's look ahead
+  bool zero_residual = false;   // each residual branch starts as 0
   int crop = 0, resize = -1;
   std::vector<float> mean, std;
   std::int64_t checkpoint_every = 0, validate_every = 0, log_every = 20;

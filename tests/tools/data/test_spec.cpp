@@ -9,14 +9,17 @@ namespace retrace::data {
 namespace {
 
 TEST_CASE("a spec opens the same data again") {
-  CHECK(open_dataset("scenes")->spec() == "scenes:size=128,count=20000,seed=1,objects=1-2,distractors=0-6");
-  const std::string spec = "scenes:size=32,count=7,seed=18446744073709551615,objects=2,distractors=0";
+  CHECK(open_dataset("scenes")->spec() ==
+        "scenes:size=128,count=20000,seed=1,objects=1-2,distractors=0-6,texture=0-1");
+  const std::string spec =
+      "scenes:size=32,count=7,seed=18446744073709551615,objects=2,distractors=0,texture=0.25";
   const auto data = open_dataset(spec);
   CHECK(data->spec() == spec);
   CHECK(data->size() == 7);
   CHECK(data->labels().size() == 8);
-  CHECK(open_dataset("scenes:distractors=0,seed=18446744073709551615,objects=2-2,count=7,size=32")->spec() ==
-        spec);
+  CHECK(open_dataset(
+            "scenes:texture=0.25-0.25,distractors=0,seed=18446744073709551615,objects=2-2,count=7,size=32")
+            ->spec() == spec);
 }
 
 TEST_CASE("malformed specs say what was expected") {
@@ -24,7 +27,7 @@ TEST_CASE("malformed specs say what was expected") {
     CHECK_THROWS_WITH_AS(open_dataset(spec), message.c_str(), UsageError);
   };
   const std::string kinds =
-      "expected scenes[:size=N,count=N,seed=N,objects=A-B,distractors=A-B], "
+      "expected scenes[:size=N,count=N,seed=N,objects=A-B,distractors=A-B,texture=A-B], "
       "idx:FOLDER[,split=train|test,labels=digits|fashion] or folder:FOLDER";
   for (const std::string spec : {"", "scene", "/some/folder", "Scenes:size=32"})
     complains(spec, "data '" + spec + "': " + kinds);
@@ -44,7 +47,9 @@ TEST_CASE("malformed specs say what was expected") {
     CHECK_THROWS_AS(open_dataset("scenes:objects=" + range), UsageError);
   complains("scenes:colour=red",
             "data 'scenes:colour=red': option 'colour', expected size=N, count=N, seed=N, objects=N or A-B, "
-            "distractors=N or A-B");
+            "distractors=N or A-B, texture=N or A-B");
+  for (const std::string range : {"1.5", "-0.1", "0.5-0.2", "nan", "0-nan", "x"})
+    CHECK_THROWS_AS(open_dataset("scenes:texture=" + range), UsageError);
   complains("idx", "data 'idx': no folder, expected idx:FOLDER");
   complains("folder:", "data 'folder:': no folder, expected folder:FOLDER");
   complains("idx:,split=test", "data 'idx:,split=test': no folder, expected idx:FOLDER");

@@ -198,21 +198,21 @@ Field draw_pattern(Pattern pattern, Random& random, int size, bool fine) {
 namespace {
 
 // One pattern in two colours that differ by anything from a little to everything.
-void paint_pattern(Canvas& canvas, Random& random) {
+void paint_pattern(Canvas& canvas, float strength, Random& random) {
   const Colour a = random_colour(random);
-  const Colour far = random_colour(random), b = blend(a, far, random.between(0.25f, 1));
+  const Colour far = random_colour(random), b = blend(a, far, random.between(0.25f, 1) * strength);
   const Field field = draw_pattern(Pattern(random.below(pattern_count)), random, canvas.size, false);
   for (std::size_t i = 0; i < field.size(); ++i) canvas.pixels[i] = blend(a, b, field[i]);
 }
 
 }  // namespace
 
-void paint_background(Canvas& canvas, Random& random) {
-  paint_pattern(canvas, random);
+void paint_background(Canvas& canvas, float strength, Random& random) {
+  paint_pattern(canvas, strength, random);
   const float side = float(canvas.size);
   if (random.chance(0.35f)) {
     Canvas other(canvas.size);
-    paint_pattern(other, random);
+    paint_pattern(other, strength, random);
     const Field where = noise(random, canvas.size, side * random.between(0.3f, 0.8f), 2, 0.4f);
     const float hardness = random.between(1, 6);
     for (std::size_t i = 0; i < where.size(); ++i)

@@ -41,6 +41,7 @@ constexpr int pattern_count = 7;
 Field draw_pattern(Pattern pattern, Random& random, int size, bool fine);
 
 // A pattern in two colours, or two of them blended by noise, under uneven light.
-void paint_background(Canvas& canvas, Random& random);
+// `strength` 0 … 1 is how far the second colour may be from the first.
+void paint_background(Canvas& canvas, float strength, Random& random);
 
 }  // namespace retrace::data::scenes
