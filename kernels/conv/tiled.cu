@@ -118,12 +118,13 @@ __global__ void __launch_bounds__(T::threads) gather_gemm(Args a) {
   };
 
   const float* source;
-  bool plain = true;
+  bool plain = true, unchanged;  // every element is an element of source; is that element as it stands
   if constexpr (is_dgrad) {
     source = a.dy.signal;
-    plain = !a.dy.factor && !a.dy.denominator;
+    unchanged = plain = !a.dy.factor && !a.dy.denominator;
   } else {
     source = a.x;
+    unchanged = a.part == Part::all;
   }
   const auto read = [&](int i) {
     if constexpr (is_dgrad) {
@@ -157,10 +158,17 @@ __global__ void __launch_bounds__(T::threads) gather_gemm(Args a) {
           // In a merged row the channel index runs on over the pixels; the row's ends are where padding begins.
           const int from = Merged ? (row_w[l] - d.pad_w) * source_c : 0;
           const int end = Merged ? source_w * source_c : reduction;
+          const bool whole = c + 4 <= reduction && from + c >= 0 && from + c + 4 <= end;
+          if (whole && unchanged) {
+            const float* const four = source + base[l] + from + c;
 #pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            if (c + i < reduction && from + c + i >= 0 && from + c + i < end)
-              v[i] = read(base[l] + from + c + i);
+            for (int i = 0; i < 4; ++i) v[i] = four[i];
+          } else {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+              if (whole || (c + i < reduction && from + c + i >= 0 && from + c + i < end))
+                v[i] = read(base[l] + from + c + i);
+            }
           }
         }
       }

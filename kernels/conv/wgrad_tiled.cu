@@ -5,7 +5,8 @@
 // where x[m, j] is the pixel that tap (r, s) meets from m, 0 in the padding. Both operands are read along their
 // contiguous axis, BK pixels at a time, and go to shared memory as they come. The columns of all taps stand side
 // by side, so a stem's three channels fill a tile as well as 64 do. Each thread loads one piece of four columns
-// from first to last, so taps are worked out once and only the pixel moves on, without a division.
+// from first to last, so taps are worked out once; where the pixels of a step lie is worked out once for the block, a
+// step ahead, without a division.
 //
 // The sum over pixels is cut into slices (wgrad_plan.h); each block sums one slice of one tile, in rising order,
 // into workspace[slice][k][j], and a second kernel adds the slices, in an order that depends on their number alone.
@@ -16,6 +17,7 @@
 // double-buffered: the next ones are in registers while the present ones are multiplied, one barrier a step.
 #include "kernels/conv/variants.h"
 #include "kernels/conv/wgrad_plan.h"
+#include "kernels/ops/checks.h"
 #include "kernels/simt/register_tile.h"
 
 namespace retrace::kernels::RETRACE_TARGET {
@@ -29,6 +31,7 @@ struct Tile {
   static constexpr int threads = BM * BN / 64;
   static constexpr int pixels_a = BN / 16, pixels_b = BM / 16;  // that all threads load at a time
   static constexpr int loads_a = (BK + pixels_a - 1) / pixels_a, loads_b = BK / pixels_b;
+  static_assert(threads >= BK, "one thread for each pixel of a step");
   static_assert(BM % 16 == 0 && BN % 16 == 0 && BK % pixels_b == 0,
                 "pieces must divide evenly over the threads");
 };
@@ -46,6 +49,7 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
   constexpr int BM = T::BM, BN = T::BN, BK = T::BK;
   SHARED(float, tile_a, 2 * BK * BM);
   SHARED(float, tile_b, 2 * BK * BN);
+  SHARED(int4, places, 2 * BK);
 
   const Conv2dShape& d = a.shape;
   const int P = d.p(), Q = d.q(), C = d.c / d.groups, K = d.k / d.groups, columns = d.r * d.s * C;
@@ -81,13 +85,32 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
     offset[i] = (unsigned(tap_h[i]) * unsigned(d.w) + unsigned(tap_w[i])) * unsigned(d.c) +
                 unsigned(group * C + col % C);
   }
-  const int q_step = T::pixels_b % Q, p_step = T::pixels_b / Q % P, n_step = T::pixels_b / Q / P;
-  int q = (first_pixel + pixel_b) % Q, p = (first_pixel + pixel_b) / Q % P,
-      n = (first_pixel + pixel_b) / Q / P;
+  // Channels of neighbouring pixels of one filter row, as nearly always in a stem: one run in memory.
+  [[maybe_unused]] const bool run = exists[taps - 1] && tap_h[0] == tap_h[taps - 1] &&
+                                    offset[taps - 1] - offset[0] == 3 && d.groups == 1 && d.dilation_w == 1;
+
+  // Where each pixel of a step has its tap (0, 0) if there were no padding: row, column, offset in memory. The first
+  // BK threads find that out for all, a step ahead, each going on from its own last pixel.
+  const int q_step = BK % Q, p_step = BK / Q % P, n_step = BK / Q / P;
+  int q = (first_pixel + t) % Q, p = (first_pixel + t) / Q % P, n = (first_pixel + t) / Q / P;
+  const auto place = [&](int buffer) {
+    if (t >= BK) return;
+    const int h = p * d.stride_h, w = q * d.stride_w;
+    const unsigned from =
+        ((unsigned(n) * unsigned(d.h) + unsigned(h)) * unsigned(d.w) + unsigned(w)) * unsigned(d.c);
+    places[buffer * BK + t] = make_int4(h, w, int(from), 0);
+    q += q_step;
+    const int carry_q = q >= Q;
+    q -= carry_q ? Q : 0;
+    p += p_step + carry_q;
+    const int carry_p = p >= P;
+    p -= carry_p ? P : 0;
+    n += n_step + carry_p;
+  };
 
   int left = pixels;  // from the first pixel of the step that is fetched next
   float4 next_a[T::loads_a], next_b[T::loads_b];
-  const auto fetch = [&] {
+  const auto fetch = [&](int buffer) {
 #pragma unroll
     for (int l = 0; l < T::loads_a; ++l) {
       const int pixel = pixel_a + l * T::pixels_a;
@@ -110,12 +133,11 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
     for (int l = 0; l < T::loads_b; ++l) {
       float v[4] = {0, 0, 0, 0};
       if (pixel_b + l * T::pixels_b < left) {
-        const int h = p * d.stride_h, w = q * d.stride_w;
-        const unsigned pixel =
-            ((unsigned(n) * unsigned(d.h) + unsigned(h)) * unsigned(d.w) + unsigned(w)) * unsigned(d.c);
+        const int4 at = places[buffer * BK + pixel_b + l * T::pixels_b];
+        const unsigned pixel = unsigned(at.z);
         const auto meets = [&](int i) {
-          return exists[i] && unsigned(h + tap_h[i]) < unsigned(d.h) &&
-                 unsigned(w + tap_w[i]) < unsigned(d.w);
+          return exists[i] && unsigned(at.x + tap_h[i]) < unsigned(d.h) &&
+                 unsigned(at.y + tap_w[i]) < unsigned(d.w);
         };
         if constexpr (Whole) {
           if (meets(0)) {
@@ -128,6 +150,10 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
               for (int i = 0; i < 4; ++i) v[i] = from[i];
             }
           }
+        } else if (run && meets(0) && meets(3)) {
+          const float* const from = a.x + (pixel + offset[0]);
+#pragma unroll
+          for (int i = 0; i < 4; ++i) v[i] = from[i];
         } else {
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
@@ -136,13 +162,6 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
         }
       }
       next_b[l] = make_float4(v[0], v[1], v[2], v[3]);
-      q += q_step;
-      const int carry_q = q >= Q;
-      q -= carry_q ? Q : 0;
-      p += p_step + carry_q;
-      const int carry_p = p >= P;
-      p -= carry_p ? P : 0;
-      n += n_step + carry_p;
     }
     dy += 1LL * BK * d.k;
     left -= BK;
@@ -164,13 +183,16 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
   const int my_rows = t / (BN / 8) * 8, my_cols = t % (BN / 8);
   RegisterTile sum;
   sum.clear();
-  fetch();
+  place(0);
+  __syncthreads();
+  fetch(0);
   int buffer = 0;
   for (bool more = true; more; buffer ^= 1) {
     store(buffer);
+    place(buffer ^ 1);
     __syncthreads();
     more = left > 0;
-    if (more) fetch();
+    if (more) fetch(buffer ^ 1);
     const float* const as = tile_a + buffer * BK * BM + my_rows;
     const float* const bs = tile_b + buffer * BK * BN + my_cols * 4;
 #pragma unroll
@@ -192,26 +214,59 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
   }
 }
 
-// dw = Σ slices, added to dw if asked for. Threads (i, part): part adds its `each` slices of weight i in order, then
-// the first part adds the parts' sums in order.
-template <int Parts>
+// dw = Σ slices, added to dw if asked for. Thread (i, part) adds its `each` slices of V neighbouring weights in order,
+// then the first part adds the parts' sums in order. V = 4 needs a multiple of 4 weights, 16-byte aligned.
+template <int Parts, int V>
 __global__ void __launch_bounds__(32 * Parts) sum_slices(Conv2dWgrad a, long long count, int slices) {
-  SHARED(float, sums, 32 * Parts);
-  const long long weight = 32LL * blockIdx.x + threadIdx.x;
+  SHARED(float, sums, 32 * Parts * V);
+  const long long weight = (32LL * blockIdx.x + threadIdx.x) * V;
   const int part = int(threadIdx.y), each = (slices + Parts - 1) / Parts;
-  float sum = 0;
+  float sum[V] = {};
   if (weight < count) {
 #pragma unroll 4
-    for (int i = part * each; i < min(slices, (part + 1) * each); ++i) sum += a.workspace[i * count + weight];
-  }
-  if constexpr (Parts > 1) {
-    sums[part * 32 + threadIdx.x] = sum;
-    __syncthreads();
-    if (part == 0) {
-      for (int i = 1; i < Parts; ++i) sum += sums[i * 32 + threadIdx.x];
+    for (int i = part * each; i < min(slices, (part + 1) * each); ++i) {
+      const float* const from = a.workspace + i * count + weight;
+      if constexpr (V == 4) {
+        const float4 four = *reinterpret_cast<const float4*>(from);
+        sum[0] += four.x, sum[1] += four.y, sum[2] += four.z, sum[3] += four.w;
+      } else {
+        sum[0] += *from;
+      }
     }
   }
-  if (part == 0 && weight < count) a.dw[weight] = a.accumulate ? a.dw[weight] + sum : sum;
+  if constexpr (Parts > 1) {
+#pragma unroll
+    for (int j = 0; j < V; ++j) sums[(part * V + j) * 32 + threadIdx.x] = sum[j];
+    __syncthreads();
+    if (part > 0) return;
+    for (int i = 1; i < Parts; ++i) {
+#pragma unroll
+      for (int j = 0; j < V; ++j) sum[j] += sums[(i * V + j) * 32 + threadIdx.x];
+    }
+  }
+  if (weight >= count) return;
+  float* const to = a.dw + weight;
+  if constexpr (V == 4) {
+    float4 four = make_float4(sum[0], sum[1], sum[2], sum[3]);
+    if (a.accumulate) {
+      const float4 before = *reinterpret_cast<const float4*>(to);
+      four = make_float4(before.x + four.x, before.y + four.y, before.z + four.z, before.w + four.w);
+    }
+    *reinterpret_cast<float4*>(to) = four;
+  } else {
+    *to = a.accumulate ? *to + sum[0] : sum[0];
+  }
+}
+
+template <int V>
+void launch_sum(const Conv2dWgrad& a, int slices, Stream stream) {
+  const long long count = a.shape.weight_size();
+  const unsigned blocks = unsigned((count + 32 * V - 1) / (32 * V));
+  if (slices < 32) {
+    launch<sum_slices<1, V>>(blocks, 32, 0, stream)(a, count, slices);
+  } else {
+    launch<sum_slices<8, V>>(blocks, dim3(32, 8), 0, stream)(a, count, slices);
+  }
 }
 
 template <int BM, int BN, bool Whole>
@@ -260,12 +315,10 @@ void conv2d_wgrad_tiled(const Conv2dWgrad& a, Stream stream) {
       launch_rows<128>(a, plan, stream);
   }
   if (plan.slices == 1) return;
-  const long long count = a.shape.weight_size();
-  const unsigned blocks = unsigned((count + 31) / 32);
-  if (plan.slices < 32) {
-    launch<sum_slices<1>>(blocks, 32, 0, stream)(a, count, plan.slices);
+  if (a.shape.weight_size() % 4 == 0 && aligned({a.dw, a.workspace}, 16)) {
+    launch_sum<4>(a, plan.slices, stream);
   } else {
-    launch<sum_slices<8>>(blocks, dim3(32, 8), 0, stream)(a, count, plan.slices);
+    launch_sum<1>(a, plan.slices, stream);
   }
 }
 
