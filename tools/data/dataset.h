@@ -40,9 +40,9 @@ class Dataset {
 };
 
 // KIND:… where KIND is
-//   scenes:size=128,count=20000,seed=1,objects=1-2     pictures made by a generator (scenes.h lists every option)
-//   idx:FOLDER[,split=train|test]                      idx files, as MNIST and Fashion-MNIST come, plain or .gz
-//   folder:FOLDER                                      one sub-folder of pictures per class
+//   scenes[:size=128,count=20000,seed=1,objects=1-2]     pictures made by a generator (scenes.h lists every option)
+//   idx:FOLDER[,split=train|test,labels=digits|fashion]  idx files, as MNIST and Fashion-MNIST come, plain or .gz
+//   folder:FOLDER                                        one sub-folder of pictures per class
 // UsageError for a malformed spec; Error where the data is not there or makes no sense.
 std::unique_ptr<Dataset> open_dataset(const std::string& spec);
 
