@@ -22,10 +22,10 @@ struct Options {
   ModelOptions model;
   std::string data;
   std::vector<std::string> methods{"input-gradient;grad-cam;lrp"};
-  std::size_t count = 64;
-  int steps = 16, patch = 0;
+  int count = 64, steps = 16, patch = 0;
   std::string removed = "blur";
   fs::path out;
+  bool write = false;  // --out was given, be it empty
   bool json = false;
 };
 
@@ -46,7 +46,7 @@ void check_layers(const std::vector<Method>& methods, Session& session) {
 int run(const Options& o) {
   Console console(o.common.quiet);
   EvaluateOptions options{.methods = parse_methods(o.methods),
-                          .count = o.count,
+                          .count = std::size_t(o.count),
                           .steps = o.steps,
                           .patch = o.patch,
                           .removal = o.removed == "blur" ? Removal::blur : Removal::grey,
@@ -56,14 +56,13 @@ int run(const Options& o) {
   Session session(o.common, o.model, console);
   check_classes(session, *dataset);
   check_layers(methods, session);
-  const bool write = !o.out.empty();
-  if (write) make_folder(o.out);
+  if (o.write) make_folder(o.out);
 
   Evaluator evaluator(session, console, *dataset, std::move(options));
   const Results results = evaluator.run();
   const nlohmann::ordered_json json = json_report(results);
   constexpr auto replace = nlohmann::ordered_json::error_handler_t::replace;
-  if (write) {
+  if (o.write) {
     std::vector<Gallery> galleries;
     if (!results.single.empty()) render::write_png(o.out / curves_file, curves_picture(results));
     if (!results.methods.empty()) galleries = write_galleries(evaluator, session, results, methods, o.out);
@@ -73,7 +72,7 @@ int run(const Options& o) {
     write_text(o.out / "report.md", markdown_report(results, galleries));
   }
   console.result(o.json ? json.dump(-1, ' ', false, replace) + "\n" : text_report(results));
-  if (write) console.note(fmt::format("report: {}", (o.out / "report.md").string()));
+  if (o.write) console.note(fmt::format("report: {}", (o.out / "report.md").string()));
   return console.errors() ? 1 : 0;
 }
 
@@ -92,6 +91,7 @@ Command add_evaluate(CLI::App& program) {
       ->allow_extra_args(false)
       ->capture_default_str();
   app->add_option("--count", o->count, "Pictures explained, of one class and of several each (0: none)")
+      ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
   app->add_option("--steps", o->steps, "Steps of deletion and insertion")
       ->check(CLI::Range(1, 4096))
@@ -102,12 +102,15 @@ Command add_evaluate(CLI::App& program) {
   app->add_option("--removed", o->removed, "What takes a removed patch's place: blur or grey")
       ->check(CLI::IsMember({"blur", "grey"}))
       ->capture_default_str();
-  app->add_option("--out", o->out,
-                  "Folder for report.md, report.json, curves.png, the tables as .csv and pictures");
+  CLI::Option* const out = app->add_option(
+      "--out", o->out, "Folder for report.md, report.json, curves.png, the tables as .csv and pictures");
   app->add_flag("--json", o->json, "One JSON object on standard output");
   o->model.add_to(*app);
   o->common.add_to(*app);
-  return {app, [o] { return run(*o); }};
+  return {app, [o, out] {
+            o->write = out->count() > 0;
+            return run(*o);
+          }};
 }
 
 }  // namespace retrace::tools

@@ -65,7 +65,7 @@ class Painter {
       const int target = results_.several[q].target;
       const measures::ObjectShare& share = measured_.objects[q];
       panels.push_back(render::panel_of(draw(ready, target),
-                                        fmt::format("why {}: own {:.0f} %, other {:.0f} %", label(target),
+                                        fmt::format("why {}: own {:.0f}%, other {:.0f}%", label(target),
                                                     100 * share.own, 100 * share.other)));
       const std::size_t which =
           std::size_t(std::find(ready.classes.begin(), ready.classes.end(), target) - ready.classes.begin());
@@ -79,15 +79,15 @@ class Painter {
 
   std::string picture_caption(const Asked& asked) const {
     if (asked.answer == asked.target)
-      return fmt::format("{}, {:.0f} %", label(asked.target), 100 * asked.probability);
-    return fmt::format("{}, {:.0f} %; answer: {}", label(asked.target), 100 * asked.probability,
+      return fmt::format("{}, {:.0f}%", label(asked.target), 100 * asked.probability);
+    return fmt::format("{}, {:.0f}%; answer: {}", label(asked.target), 100 * asked.probability,
                        label(asked.answer));
   }
 
   std::string map_caption(std::size_t i) const {
     const double q = measured_.quality(i);
     if (!measured_.localization[i]) return fmt::format("{}: score {:.3f}", method_.text, q);
-    return fmt::format("{}: {:.0f} % inside", method_.text, 100 * q);
+    return fmt::format("{}: {:.0f}% inside", method_.text, 100 * q);
   }
 
   render::Panel truth(const Evaluator::Ready& ready, std::size_t which) const {

@@ -8,11 +8,11 @@
 namespace retrace::tools {
 namespace {
 
-std::string shown(const Column& column, std::size_t method) {
-  const auto& s = column.values[method];
-  if (!s) return "-";
-  return column.percent ? fmt::format("{:.1f} ± {:.1f}", 100 * s->mean, 100 * s->error)
-                        : fmt::format("{:.3f} ± {:.3f}", s->mean, s->error);
+// Mean and standard error; of a single value there is none.
+std::string shown(const Summary& s, bool percent) {
+  if (s.count < 2) return percent ? fmt::format("{:.1f}", 100 * s.mean) : fmt::format("{:.3f}", s.mean);
+  return percent ? fmt::format("{:.1f} ± {:.1f}", 100 * s.mean, 100 * s.error)
+                 : fmt::format("{:.3f} ± {:.3f}", s.mean, s.error);
 }
 
 std::string with_percent(const Column& column) {
@@ -68,7 +68,8 @@ std::vector<std::vector<std::string>> cells(const Results& r, const Table& table
   for (const Column& column : table.columns) rows.front().push_back(with_percent(column));
   for (std::size_t m = 0; m < r.methods.size(); ++m) {
     rows.push_back({r.methods[m].baseline ? "(" + r.methods[m].name + ")" : r.methods[m].name});
-    for (const Column& column : table.columns) rows.back().push_back(shown(column, m));
+    for (const Column& column : table.columns)
+      rows.back().push_back(column.values[m] ? shown(*column.values[m], column.percent) : "-");
   }
   return rows;
 }
@@ -169,10 +170,7 @@ std::string markdown_report(const Results& r, const std::vector<Gallery>& galler
                               : fmt::format("mass inside the mask widened by {} pixels", tolerance_pixels));
       std::vector<std::vector<std::string>> rows{{"", masks ? "mean %" : "mean", "pictures"}};
       for (const Breakdown& b : breakdown(r, *method)) {
-        rows.push_back({b.what,
-                        masks ? fmt::format("{:.1f} ± {:.1f}", 100 * b.summary.mean, 100 * b.summary.error)
-                              : fmt::format("{:.3f} ± {:.3f}", b.summary.mean, b.summary.error),
-                        std::to_string(b.summary.count)});
+        rows.push_back({b.what, shown(b.summary, masks), std::to_string(b.summary.count)});
       }
       text += markdown(rows);
     }
