@@ -35,7 +35,8 @@ int main(int argc, char** argv) {
   const std::vector<tools::Command> commands{tools::add_devices(program),     tools::add_models(program),
                                              tools::add_inspect(program),     tools::add_import(program),
                                              tools::add_classify(program),    tools::add_explain(program),
-                                             tools::add_activations(program), tools::add_train(program)};
+                                             tools::add_activations(program), tools::add_train(program),
+                                             tools::add_evaluate(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -28,6 +28,10 @@ class Session {
 
   Device& device() { return *device_; }
   const Model& model() const { return *model_; }
+  const image::Preprocessing& preprocessing() const { return preprocessing_; }
+  std::size_t batch() const { return batch_; }  // pictures computed at once
+  // The classes' names; empty where none are known.
+  const std::vector<std::string>& labels() const { return labels_; }
   // The class's name, or "class N" where none is known.
   std::string label(int index) const;
   // A class by index or label. UsageError if there is none such.

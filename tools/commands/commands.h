@@ -19,5 +19,6 @@ Command add_classify(CLI::App& program);
 Command add_explain(CLI::App& program);
 Command add_activations(CLI::App& program);
 Command add_train(CLI::App& program);
+Command add_evaluate(CLI::App& program);
 
 }  // namespace retrace::tools

@@ -41,7 +41,7 @@ class Result:
 def run(*arguments, timeout=120, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options):
     command = [RETRACE] + [str(a) for a in arguments]
     # The simulator, so that results are the same with and without a GPU.
-    if command[1:2] and command[1] in ("classify", "explain", "activations") and "--device" not in command:
+    if command[1:2] and command[1] in ("classify", "explain", "activations", "evaluate") and "--device" not in command:
         command.insert(2, "--device=sim")
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, timeout=timeout,
                           **options)

@@ -19,7 +19,7 @@ class Program(Case):
     def test_version_and_help(self):
         self.assertRegex(self.good("--version").out, r"^\d+\.\d+\.\d+\n$")
         text = self.good("--help").out
-        for command in ("devices", "models", "inspect", "import", "classify", "explain", "activations"):
+        for command in ("devices", "models", "inspect", "import", "classify", "explain", "activations", "evaluate"):
             self.assertRegex(text, r"(?m)^  %s " % command)
             self.assertIn("--help", self.good(command, "--help").out)
 
