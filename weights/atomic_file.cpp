@@ -5,32 +5,63 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
+#include <system_error>
 
 #include "kernels/error.h"
 
 namespace retrace::weights {
+namespace {
+
 namespace fs = std::filesystem;
 
-AtomicFile::AtomicFile(const fs::path& target) : target_(target) {
-  std::error_code ignored;
-  if (fs::is_symlink(target, ignored)) {
-    std::error_code error;
-    target_ = fs::weakly_canonical(target, error);
-    if (error) throw Error(fmt::format("{}: cannot follow the link: {}", target.string(), error.message()));
+[[noreturn]] void refuse(const fs::path& path, const std::string& why) {
+  throw Error(fmt::format("{}: cannot be written: {}", path.empty() ? "''" : path.string(), why));
+}
+
+std::string text_of(int code) {
+  return std::generic_category().message(code);
+}
+
+// The file that writing to `path` has to replace or create.
+fs::path final_target(const fs::path& path) {
+  if (path.filename().empty()) refuse(path, "not a file name");
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::not_found) {
+    if (fs::is_symlink(path, error)) refuse(path, "a symbolic link that points nowhere");
+    return path;
   }
-  const fs::file_status status = fs::status(target_, ignored);
-  if (fs::exists(status) && !fs::is_regular_file(status)) {
-    throw Error(
-        fmt::format("{}: exists and is not a regular file, so it will not be replaced", target_.string()));
-  }
-  // The name is taken only if it is free, with the permissions any new file gets.
+  if (error) refuse(path, error.message());
+  if (fs::is_directory(status)) refuse(path, "it is a folder");
+  if (!fs::is_regular_file(status)) refuse(path, "it exists and is not a regular file");
+  const fs::path resolved = fs::canonical(path, error);
+  if (error) refuse(path, error.message());
+  // A rename would replace a file that its owner has protected against writing.
+  if (::access(resolved.c_str(), W_OK) != 0) refuse(path, text_of(errno));
+  return resolved;
+}
+
+// Best effort: some file systems cannot sync a folder; the file itself is safe there, so that is no failure.
+void flush_folder(const fs::path& folder) {
+  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  ::fsync(fd);
+  ::close(fd);
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(const fs::path& path, Durability durability)
+    : path_(path), target_(final_target(path)), durability_(durability) {
+  // The process and a counter make the name unique among processes and threads; what an earlier process with the
+  // same number left is stepped over. A short name of its own: the target's may be as long as names can be.
+  static std::atomic<unsigned> counter{0};
   for (int attempt = 0; fd_ < 0; ++attempt) {
-    temporary_ = fmt::format("{}.partial-{}-{}", target_.string(), ::getpid(), attempt);
+    temporary_ = target_.parent_path() / fmt::format(".retrace-{}-{}.tmp", ::getpid(), counter++);
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail("create a file beside it");
+    if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail("no file can be created beside it", errno);
   }
 }
 
@@ -39,8 +70,8 @@ AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
-void AtomicFile::fail(const char* doing) const {
-  throw Error(fmt::format("{}: cannot {}: {}", target_.string(), doing, std::strerror(errno)));
+void AtomicFile::fail(const char* step, int code) const {
+  refuse(path_, *step ? fmt::format("{}: {}", step, text_of(code)) : text_of(code));
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
@@ -48,26 +79,31 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
     // Linux writes at most 2 GiB a call.
     const ssize_t written = ::write(fd_, bytes.data(), std::min<std::size_t>(bytes.size(), 1u << 30));
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail("write");
+    if (written <= 0) fail("", written < 0 ? errno : EIO);
     bytes = bytes.subspan(std::size_t(written));
   }
 }
 
 void AtomicFile::commit() {
-  if (::fsync(fd_) != 0) fail("flush to the disk");
+  if (durability_ == Durability::flushed && ::fsync(fd_) != 0) fail("flushing it to the disk", errno);
+  // Some file systems report a full disk only at the close.
   const int closing = fd_;
   fd_ = -1;
-  if (::close(closing) != 0) fail("close");
-  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail("rename the finished file to it");
+  if (::close(closing) != 0) fail("", errno);
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail("renaming the finished file to it", errno);
   temporary_.clear();
-  // The new name lives in the folder, which has to reach the disk too. Some file systems cannot sync a
-  // folder; the file itself is safe there, so that is no failure.
-  const fs::path folder = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd >= 0) {
-    ::fsync(fd);
-    ::close(fd);
-  }
+  if (durability_ == Durability::flushed) flush_folder(target_.parent_path());
+}
+
+void write_atomically(const fs::path& path, std::span<const std::span<const std::byte>> parts,
+                      Durability durability) {
+  AtomicFile file(path, durability);
+  for (const auto& part : parts) file.write(part);
+  file.commit();
+}
+
+void write_atomically(const fs::path& path, std::span<const std::byte> bytes, Durability durability) {
+  write_atomically(path, std::span(&bytes, 1), durability);
 }
 
 }  // namespace retrace::weights

@@ -1,33 +1,46 @@
-// A file that appears under its name only when it is whole.
+// A file that appears under its name only when it is whole. Needs nothing of the rest of this folder:
+// attribution/render writes its pictures with it too.
 #pragma once
 #include <cstddef>
 #include <filesystem>
 #include <span>
-#include <string>
 
 namespace retrace::weights {
 
+// Whether a file must survive a power cut once it has its name, as a checkpoint must. Waiting for the disk takes
+// milliseconds; pictures written by the thousand are better left to the system.
+enum class Durability : unsigned char { flushed, cached };
+
 class AtomicFile {
  public:
-  // Creates a file under a temporary name beside `target` (what a symbolic link points to, if it is one).
-  // Throws Error if `target` exists and is no regular file, or if the folder cannot be written.
-  explicit AtomicFile(const std::filesystem::path& target);
-  // Removes the temporary file unless commit() succeeded.
+  // Creates a file under a temporary name in the folder of `path`, with the permissions any new file gets. An
+  // existing file will be replaced, through a symbolic link the file it points to. Refused: anything else that exists
+  // (a folder, a device, a pipe), a link that points nowhere, a file its owner has protected against writing.
+  // This and the members throw Error naming the path and the cause.
+  explicit AtomicFile(const std::filesystem::path& path, Durability durability = Durability::flushed);
+  // Unless commit() succeeded, nothing is left behind and an older file is untouched.
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
-  // Appends; throws Error (a full disk, for instance).
+  // Appends.
   void write(std::span<const std::byte> bytes);
-  // Flushes to the disk and renames to the target; throws Error.
+  // Renames to the target; with Durability::flushed after the bytes have reached the disk, and returns after the new
+  // name has. Call it once, last.
   void commit();
 
  private:
-  [[noreturn]] void fail(const char* doing) const;
+  [[noreturn]] void fail(const char* step, int code) const;
 
-  std::filesystem::path target_;
-  std::string temporary_;
+  std::filesystem::path path_, target_, temporary_;
+  Durability durability_;
   int fd_ = -1;
 };
+
+// All of it in one call: `parts` one after the other.
+void write_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts,
+                      Durability durability);
+void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes,
+                      Durability durability);
 
 }  // namespace retrace::weights

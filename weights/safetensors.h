@@ -19,11 +19,9 @@ struct SafetensorsOptions {
 
 // Writes `tensors` as one safetensors file at `path`. In the file they are ordered by element size, largest
 // first, so that each is aligned, and otherwise as given.
-// The file is made under another name in the same folder, flushed to the disk and renamed when whole: `path`
-// holds the old file or the new one, never a part, and nothing stays behind after a failure. A symbolic link
-// is followed. It is safe to write over the file the tensors are mapped from. Throws Error, naming the file
-// or tensor, if a name is empty, double or "__metadata__", a value does not fit the type, `path` exists and
-// is no regular file, or the file cannot be written.
+// `path` holds the old file or the new one, on the disk, never a part (see atomic_file.h). It is safe to write over
+// the file the tensors are mapped from. Throws Error, naming the file or tensor, if a name is empty, double or
+// "__metadata__", a value does not fit the type, or the file cannot be written.
 void write_safetensors(const std::filesystem::path& path, std::span<const HostTensor> tensors,
                        const SafetensorsOptions& options = {});
 

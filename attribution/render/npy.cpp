@@ -11,8 +11,8 @@
 #include <string>
 #include <string_view>
 
-#include "attribution/render/write_file.h"
 #include "kernels/error.h"
+#include "weights/atomic_file.h"
 
 namespace retrace::render {
 namespace {
@@ -64,7 +64,7 @@ void write_npy(const std::filesystem::path& path, std::span<const std::int64_t> 
       std::string(magic) + '\x01' + '\x00' + char(header.size() & 255) + char(header.size() >> 8) + header;
   const std::array<std::span<const std::byte>, 2> parts{std::as_bytes(std::span(start)),
                                                         std::as_bytes(values)};
-  write_file(path, parts);
+  weights::write_atomically(path, parts, weights::Durability::cached);
 }
 
 NpyArray read_npy(const std::filesystem::path& path) {

@@ -12,7 +12,7 @@ struct NpyArray {
   std::vector<float> values;        // C order
 };
 
-// Writes `values` as an array of `shape`, whole or not at all (see write_file). Throws Error if the shape
+// Writes `values` as an array of `shape`, whole or not at all (see weights/atomic_file.h). Throws Error if the shape
 // does not hold as many values or the file cannot be written.
 void write_npy(const std::filesystem::path& path, std::span<const std::int64_t> shape,
                std::span<const float> values);

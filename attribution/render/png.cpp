@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "attribution/render/stb_write.h"
-#include "attribution/render/write_file.h"
 #include "kernels/error.h"
+#include "weights/atomic_file.h"
 
 namespace retrace::render {
 
@@ -30,7 +30,7 @@ std::vector<std::byte> encode_png(const Picture& picture) {
 }
 
 void write_png(const std::filesystem::path& path, const Picture& picture) {
-  write_file(path, encode_png(picture));
+  weights::write_atomically(path, encode_png(picture), weights::Durability::cached);
 }
 
 }  // namespace retrace::render

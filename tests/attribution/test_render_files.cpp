@@ -1,12 +1,8 @@
-// Files: .npy, PNG, and writing whole or not at all.
+// Files: .npy and PNG.
 #include <doctest/doctest.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -15,7 +11,6 @@
 
 #include "attribution/render/npy.h"
 #include "attribution/render/png.h"
-#include "attribution/render/write_file.h"
 #include "kernels/error.h"
 
 namespace retrace::render {
@@ -49,10 +44,6 @@ std::string content(const fs::path& path) {
 
 void put(const fs::path& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
-}
-
-std::span<const std::byte> bytes(const std::string& text) {
-  return std::as_bytes(std::span(text));
 }
 
 TEST_CASE(".npy files, byte by byte") {
@@ -138,75 +129,6 @@ TEST_CASE("a PNG file has the right chunks and is written under its name only") 
   CHECK(folder.entries() == 1);
   CHECK_THROWS_AS(write_png(folder / "b.png", Picture{}), Error);
   CHECK_THROWS_AS(write_png(folder / "b.png", Picture{2, 2, {1, 2, 3}}), Error);
-  CHECK(folder.entries() == 1);
-}
-
-TEST_CASE("a file is replaced whole, through a link too") {
-  const Folder folder;
-  put(folder / "a", "old and longer");
-  write_file(folder / "a", bytes("new"));
-  CHECK(content(folder / "a") == "new");
-  fs::create_symlink("a", folder / "link");
-  write_file(folder / "link", bytes("linked"));
-  CHECK(content(folder / "a") == "linked");
-  CHECK(fs::is_symlink(folder / "link"));
-  CHECK(folder.entries() == 2);
-  write_file(folder / "empty", bytes(""));
-  CHECK(fs::file_size(folder / "empty") == 0);
-}
-
-TEST_CASE("what cannot be written is an error that names the path, and leaves nothing behind") {
-  const Folder folder;
-  const auto refused = [&](const fs::path& path, const char* why) {
-    const std::size_t before = folder.entries();
-    CHECK_THROWS_WITH_AS(write_file(path, bytes("text")), doctest::Contains(why), Error);
-    CHECK_THROWS_WITH_AS(write_file(path, bytes("text")), doctest::Contains(path.c_str()), Error);
-    CHECK(folder.entries() == before);
-  };
-  refused(folder / "no/such/folder", "No such file");
-  fs::create_directory(folder / "sub");
-  refused(folder / "sub", "folder");
-  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
-  refused(folder / "pipe", "not a regular file");
-  refused("/dev/full", "not a regular file");
-  fs::create_symlink("nowhere", folder / "dangling");
-  refused(folder / "dangling", "points nowhere");
-  put(folder / "file", "x");
-  refused(folder / "file" / "below", "cannot be written");
-  if (::geteuid() != 0) {  // root may write anywhere
-    put(folder / "protected", "old");
-    fs::permissions(folder / "protected", fs::perms::owner_read);
-    refused(folder / "protected", "Permission denied");
-    fs::permissions(folder / "sub", fs::perms::owner_read | fs::perms::owner_exec);
-    refused(folder / "sub" / "new", "Permission denied");
-    fs::permissions(folder / "sub", fs::perms::owner_all);
-    CHECK(content(folder / "protected") == "old");
-  }
-}
-
-TEST_CASE("a failed write keeps the old file and removes the new one") {
-  // A file size limit makes the write itself fail; it belongs to the process, so a child tries it.
-  const Folder folder;
-  put(folder / "a", "old");
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{1000, 1000};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-    bool failed = false;
-    try {
-      write_file(folder / "a", bytes(std::string(5000, 'x')));
-    } catch (const Error&) {
-      failed = true;
-    }
-    ::_exit(failed ? 0 : 1);
-  }
-  int status = -1;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 0);
-  CHECK(content(folder / "a") == "old");
   CHECK(folder.entries() == 1);
 }
 

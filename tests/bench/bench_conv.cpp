@@ -9,7 +9,8 @@
 // A run repeats one launch until about 2 ms have passed and waits for the device once, so that the wait
 // weighs little; the time of a launch is the median over the runs, after one that is not counted. Operands
 // stay where they are between launches ("warm": they may sit in a cache). Data are random. Before anything is
-// timed, each variant's result is compared with that of `direct`.
+// timed, each variant's result is compared with that of `direct`. On a GPU a comparison with cuDNN follows
+// (cudnn_baseline.h).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,6 +26,7 @@
 #include <string_view>
 
 #include "engine/tensor.h"
+#include "tests/bench/cudnn_baseline.h"
 
 namespace retrace {
 namespace {
@@ -245,6 +247,12 @@ void run(const Options& options) {
     }
     report("all of them", convolutions, variant, total_macs, total);
   }
+  std::vector<bench::ConvCase> cases;
+  for (const Layer& layer : layers) {
+    cases.push_back({layer.name, layer.count, layer.shape});
+    cases.back().shape.n = options.batch;
+  }
+  const nlohmann::json cudnn = bench::compare_with_cudnn(*device, cases, options.runs);
   if (options.json.empty()) return;
   const nlohmann::json result = {{"device", device->info().id},
                                  {"name", device->info().name},
@@ -254,7 +262,8 @@ void run(const Options& options) {
                                  {"runs", options.runs},
                                  {"precision", "fp32"},
                                  {"cache", "warm"},
-                                 {"rows", rows}};
+                                 {"rows", rows},
+                                 {"cudnn", cudnn}};
   std::ofstream file(options.json);
   file << result.dump(2) << '\n';
   file.close();

@@ -1,11 +1,13 @@
 // Prints how long a network and its explanations take on a device, and the most memory that was held.
-//   bench_explain [--device sim] [--model resnet18] [--batch 1] [--size 224] [--runs 5]
+//   bench_explain [--device sim] [--model resnet18] [--batch 1] [--size 224] [--runs 5] [--json FILE]
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 
@@ -39,7 +41,7 @@ Times measure(Device& device, int runs, const std::function<void()>& work) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  std::string device_name = "sim", model_name = "resnet18";
+  std::string device_name = "sim", model_name = "resnet18", json_path;
   int batch = 1, size = 224, runs = 5;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string key = argv[i], value = argv[i + 1];
@@ -53,8 +55,10 @@ int main(int argc, char** argv) try {
       size = std::stoi(value);
     else if (key == "--runs")
       runs = std::stoi(value);
+    else if (key == "--json")
+      json_path = value;
     else
-      throw UsageError("option " + key + ": expected --device, --model, --batch, --size or --runs");
+      throw UsageError("option " + key + ": expected --device, --model, --batch, --size, --runs or --json");
   }
   const auto device = Device::open(device_name);
   const LoadedModel loaded = load_model(*device, model_name, std::filesystem::path{}, 1);
@@ -67,7 +71,9 @@ int main(int argc, char** argv) try {
   fmt::print("{} on {} ({}), batch {}, {} x {}, fp32, median of {} [5 %, 95 %]\n", model_name,
              device->info().id, device->info().name, batch, size, size, runs);
   device->reset_peak();
+  nlohmann::json rows = nlohmann::json::array();
   const auto print = [&](const char* what, const Times& t) {
+    rows.push_back({{"what", what}, {"median_ms", t.median}, {"p5_ms", t.low}, {"p95_ms", t.high}});
     fmt::print("  {:<28} {:9.2f} ms [{:.2f}, {:.2f}]   {:.1f} pictures/s\n", what, t.median, t.low, t.high,
                1000 * batch / t.median);
   };
@@ -90,6 +96,20 @@ int main(int argc, char** argv) try {
           }
         }));
   fmt::print("  peak device memory           {:9.1f} MB\n", double(device->memory().peak) / 1e6);
+  if (json_path.empty()) return 0;
+  const nlohmann::json result = {{"device", device->info().id},
+                                 {"name", device->info().name},
+                                 {"model", model_name},
+                                 {"batch", batch},
+                                 {"size", size},
+                                 {"runs", runs},
+                                 {"precision", "fp32"},
+                                 {"rows", rows},
+                                 {"peak_bytes", device->memory().peak}};
+  std::ofstream file(json_path);
+  file << result.dump(2) << '\n';
+  file.close();
+  if (!file) throw Error(json_path + ": cannot write the results there");
   return 0;
 } catch (const std::exception& error) {
   fmt::print(stderr, "bench_explain: {}\n", error.what());

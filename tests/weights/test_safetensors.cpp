@@ -1,7 +1,5 @@
 #include <doctest/doctest.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstring>
@@ -133,23 +131,7 @@ TEST_CASE("safetensors: a failed write leaves the folder as it was") {
   const std::string message = failing({HostTensor::from_f32("w", {5000}, std::vector<float>(5000))});
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
   std::signal(SIGXFSZ, handler);
-  CHECK(contains(message, "out.safetensors: cannot write: File too large"));
-}
-
-TEST_CASE("safetensors: targets that cannot be written are refused") {
-  const TemporaryFolder folder;
-  const std::vector<HostTensor> tensors{HostTensor::from_f32("a", {1}, {1})};
-  const auto failing = [&](const fs::path& path) {
-    return error_of([&] { write_safetensors(path, tensors); });
-  };
-  CHECK(contains(failing(folder / "no/such/file"), "cannot create a file beside it: No such file"));
-  CHECK(contains(failing(folder.path()), "is not a regular file"));
-  // A pipe stands for every device: renaming over /dev/null would take it away from the whole machine.
-  const auto pipe = folder / "pipe";
-  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
-  CHECK(contains(failing(pipe), "pipe: exists and is not a regular file"));
-  CHECK(fs::is_fifo(pipe));
-  CHECK(folder.entries() == 1);
+  CHECK(contains(message, "out.safetensors: cannot be written: File too large"));
 }
 
 TEST_CASE("safetensors: a link is followed, and a file can be written over itself") {

@@ -5,11 +5,11 @@
 #include <span>
 
 #include "attribution/render/png.h"
-#include "attribution/render/write_file.h"
 #include "tools/commands/commands.h"
 #include "tools/evaluate/evaluator.h"
 #include "tools/evaluate/gallery.h"
 #include "tools/evaluate/report.h"
+#include "weights/atomic_file.h"
 
 namespace retrace::tools {
 
@@ -30,7 +30,7 @@ struct Options {
 };
 
 void write_text(const fs::path& path, const std::string& text) {
-  render::write_file(path, std::as_bytes(std::span(text)));
+  weights::write_atomically(path, std::as_bytes(std::span(text)), weights::Durability::cached);
 }
 
 // UsageError for a layer that is not there, before the first of many pictures is classified.

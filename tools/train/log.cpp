@@ -4,8 +4,8 @@
 
 #include "attribution/render/plot.h"
 #include "attribution/render/png.h"
-#include "attribution/render/write_file.h"
 #include "kernels/error.h"
+#include "weights/atomic_file.h"
 
 namespace retrace::tools {
 
@@ -28,7 +28,7 @@ TrainLog::TrainLog(const std::filesystem::path& path, std::int64_t up_to) : path
       kept += text + "\n";
     }
   }
-  render::write_file(path, std::as_bytes(std::span(kept.data(), kept.size())));
+  weights::write_atomically(path, std::as_bytes(std::span(kept)), weights::Durability::flushed);
   file_.open(path, std::ios::app);
   if (!file_) throw Error(fmt::format("{}: cannot be written", path.string()));
 }
