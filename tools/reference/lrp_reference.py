@@ -263,6 +263,10 @@ def lrp_c_form(net: Folded, x, target, config: Config):
         c = c_a + c_through([block.conv1], [a], c_h, block.conv1(a), config)[0]
     if net.pool:
         c = t.unpool(c)
+    if config.first == "same" and config.middle == "epsilon":
+        # The one rule of c_through that takes signed inputs.
+        c, = c_through([net.stem], [x], c, net.stem(x), config)
+        return (x * c)[0]
     return first_relevance(net, t, c * t.stem, config)[0]
 
 
