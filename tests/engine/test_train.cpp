@@ -132,7 +132,7 @@ TEST_CASE("steps lower the loss; two runs, and a run that goes on, are the same 
     };
     Trainer straight(device, o, start(true));
     const double first = straight.step(input(device), targets(device)).loss, last = run(straight, 11);
-    CHECK(last < 0.9 * first);
+    CHECK(last < first - 0.05);  // dropout makes single losses jump about
 
     Trainer begun(device, o, start(true));
     run(begun, 5);
