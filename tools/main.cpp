@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
                                              tools::add_inspect(program),     tools::add_import(program),
                                              tools::add_classify(program),    tools::add_explain(program),
                                              tools::add_activations(program), tools::add_train(program),
-                                             tools::add_evaluate(program)};
+                                             tools::add_evaluate(program),    tools::add_data(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

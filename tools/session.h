@@ -37,6 +37,9 @@ class Session {
   // A class by index or label. UsageError if there is none such.
   int class_of(const std::string& text) const;
 
+  // A picture as the model takes it.
+  Picture prepare(const Picture& picture) const { return image::prepare(picture, preprocessing_); }
+
   // One forward pass over prepared pictures of one size. Error if a score is NaN or infinite.
   struct Forward {
     std::unique_ptr<Tape> tape;

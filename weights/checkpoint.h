@@ -30,4 +30,7 @@ struct Checkpoint {
 // refers to a Python name outside the known few, or would unfold to much more than its own size.
 Checkpoint read_checkpoint(const std::filesystem::path& path);
 
+// The network that ships with Retrace: trained by it on scenes (weights/demo/README.md), part of every program.
+Checkpoint demo_checkpoint();
+
 }  // namespace retrace::weights

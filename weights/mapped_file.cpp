@@ -46,11 +46,17 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   const auto size = std::size_t(status.st_size);
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (data == MAP_FAILED) throw Error(fmt::format("{}: cannot map: {}", name, std::strerror(errno)));
-  return std::shared_ptr<const MappedFile>(new MappedFile(name, static_cast<const std::byte*>(data), size));
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(name, static_cast<const std::byte*>(data), size, true));
+}
+
+std::shared_ptr<const MappedFile> MappedFile::view(std::string name, std::span<const std::byte> bytes) {
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(std::move(name), bytes.data(), bytes.size(), false));
 }
 
 MappedFile::~MappedFile() {
-  ::munmap(const_cast<std::byte*>(data_), size_);
+  if (mapped_) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 }  // namespace retrace::weights

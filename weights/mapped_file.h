@@ -14,6 +14,8 @@ class MappedFile {
   // Throws Error if the file cannot be opened or mapped, is not a regular file (a folder, a pipe …) or is
   // empty.
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
+  // Bytes that are in memory already and stay there; `name` stands in messages where a path would.
+  static std::shared_ptr<const MappedFile> view(std::string name, std::span<const std::byte> bytes);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -22,12 +24,13 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
  private:
-  MappedFile(std::string path, const std::byte* data, std::size_t size)
-      : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::string path, const std::byte* data, std::size_t size, bool mapped)
+      : path_(std::move(path)), data_(data), size_(size), mapped_(mapped) {}
 
   std::string path_;
   const std::byte* data_;
   std::size_t size_;
+  bool mapped_;  // to be unmapped
 };
 
 }  // namespace retrace::weights

@@ -199,12 +199,11 @@ std::vector<ParameterValue> seeded_parameters(const std::string& model, int clas
 LoadedModel load_model(Device& device, const std::string& name, const std::filesystem::path& path,
                        std::uint64_t seed) {
   if (!path.empty()) return load_model(device, name, weights::read_checkpoint(path));
-  const std::string model = name.empty() ? demo_model : name;
+  if (name.empty()) return load_model(device, name, weights::demo_checkpoint());
   LoadedModel loaded;
-  loaded.model = build_model(device, model, 0, fold_model(model, 0, seeded_parameters(model, 0, seed)));
+  loaded.model = build_model(device, name, 0, fold_model(name, 0, seeded_parameters(name, 0, seed)));
   loaded.notes.push_back(fmt::format(
-      "no --weights given: {} runs with seeded, untrained weights; its classes and maps mean nothing",
-      model));
+      "no --weights given: {} runs with seeded, untrained weights; its classes and maps mean nothing", name));
   return loaded;
 }
 

@@ -52,7 +52,7 @@ struct LoadedModel {
 };
 
 // model: a name, or empty to tell it from the file (its metadata, else its tensors). weights: a file, or empty for
-// seeded, untrained weights (and, without a name either, the small demo network).
+// seeded, untrained weights; without a name either, the trained demo network.
 LoadedModel load_model(Device& device, const std::string& model, const std::filesystem::path& weights,
                        std::uint64_t seed);
 
@@ -61,7 +61,5 @@ LoadedModel load_model(Device& device, const std::string& model, const weights::
 
 // Seeded values for every parameter (see weights/seeded.h), the same everywhere.
 std::vector<ParameterValue> seeded_parameters(const std::string& model, int classes, std::uint64_t seed);
-
-inline constexpr const char* demo_model = "cifar_resnet20";
 
 }  // namespace retrace

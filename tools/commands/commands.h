@@ -19,6 +19,7 @@ Command add_classify(CLI::App& program);
 Command add_explain(CLI::App& program);
 Command add_activations(CLI::App& program);
 Command add_train(CLI::App& program);
+Command add_data(CLI::App& program);
 Command add_evaluate(CLI::App& program);
 
 }  // namespace retrace::tools

@@ -7,11 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "attribution/attribute.h"
+#include "attribution/measures/localization.h"
 #include "attribution/render/layout.h"
 #include "attribution/render/npy.h"
 #include "attribution/render/png.h"
 #include "attribution/render/render.h"
 #include "tools/commands/commands.h"
+#include "tools/image/picture.h"
 #include "tools/output_names.h"
 #include "tools/session.h"
 
@@ -29,6 +31,7 @@ struct Options {
   std::vector<std::string> methods{"input-gradient;grad-cam;lrp"};
   std::string target = "top1";
   fs::path out;
+  fs::path masks;
   std::vector<std::string> save{"png", "npy"};
   bool json = false;
 };
@@ -67,13 +70,40 @@ Json ledger_json(const Ledger& ledger, std::size_t image) {
   return json;
 }
 
-// One map of one picture, drawn beside it.
-render::RenderedMap draw(const Attribution& a, std::size_t image, const Picture& picture) {
-  const int h = picture.height, w = picture.width;
+// One map of one picture as it is drawn: the channels added up.
+std::vector<float> one_value_a_pixel(const Attribution& a, std::size_t image, const Picture& picture) {
   const std::size_t each = a.values.size() / std::size_t(a.shape[0]);
   const std::span<const float> map(a.values.data() + image * each, each);
-  if (a.is_cam()) return render::render_cam(map, h, w, picture);
-  return render::render_signed(render::channel_sum(map, h, w, int(a.shape[1]), render::Layout::chw), h, w);
+  if (a.is_cam()) return {map.begin(), map.end()};
+  return render::channel_sum(map, picture.height, picture.width, int(a.shape[1]), render::Layout::chw);
+}
+
+render::RenderedMap draw(const Attribution& a, std::size_t image, const Picture& picture) {
+  const std::vector<float> map = one_value_a_pixel(a, image, picture);
+  if (a.is_cam()) return render::render_cam(map, picture.height, picture.width, picture);
+  return render::render_signed(map, picture.height, picture.width);
+}
+
+// Where the object of a picture is.
+struct TrueMask {
+  Picture picture;                   // white on black, as large as the picture that is explained
+  std::vector<std::uint8_t> inside;  // one a pixel
+};
+
+// The mask that belongs to a picture: the file of its stem in the folder of masks, bright where the object is, prepared
+// as the picture is.
+TrueMask read_mask(const fs::path& folder, const fs::path& image, const Session& session) {
+  const fs::path path = folder / (image.stem().string() + ".png");
+  TrueMask mask{session.prepare(image::load_picture(path)), {}};
+  for (std::size_t i = 0; i < mask.picture.rgb.size(); i += 3) {
+    const bool inside = mask.picture.rgb[i] >= 128;
+    mask.inside.push_back(inside);
+    for (std::size_t c = 0; c < 3; ++c) mask.picture.rgb[i + c] = inside ? 255 : 0;
+  }
+  if (std::find(mask.inside.begin(), mask.inside.end(), 1) == mask.inside.end()) {
+    throw Error(fmt::format("{}: the mask is dark all over, expected a bright object", path.string()));
+  }
+  return mask;
 }
 
 // A warning speaks of "image N" of the batch; the reader knows the picture's file.
@@ -110,6 +140,10 @@ class Explainer {
   }
 
   void explain(const std::vector<Session::Item>& items) {
+    masks_.clear();
+    if (!o_.masks.empty()) {
+      for (const auto& item : items) masks_[item.path] = read_mask(o_.masks, item.path, session_);
+    }
     std::vector<Picture> pictures;
     for (const auto& item : items) pictures.push_back(item.prepared);
     const Session::Forward pass = session_.forward(pictures);
@@ -159,9 +193,12 @@ class Explainer {
     if (png_) {
       const render::RenderedMap drawn = draw(a, i, item.prepared);
       const fs::path path = o_.out / (stem + ".png");
-      const render::Panel panels[] = {
+      std::vector<render::Panel> panels{
           {item.prepared, item.path.filename().string()},
           render::panel_of(drawn, fmt::format("{}: {} ({})", method.text, session_.label(target), target))};
+      if (const auto mask = masks_.find(item.path); mask != masks_.end()) {
+        panels.push_back({mask->second.picture, "true mask"});
+      }
       render::write_png(path, render::side_by_side(panels));
       map["png"] = path.string();
       map["clip"] = drawn.clip;
@@ -172,6 +209,10 @@ class Explainer {
       const fs::path path = o_.out / (stem + ".npy");
       render::write_npy(path, std::vector<std::int64_t>(a.shape.begin() + 1, a.shape.end()), values);
       map["npy"] = path.string();
+    }
+    if (const auto mask = masks_.find(item.path); mask != masks_.end()) {
+      map["inside_mask"] =
+          measures::mass_accuracy(one_value_a_pixel(a, i, item.prepared), mask->second.inside);
     }
     map["sum"] = a.sum[i];
     map["start"] = a.start[i];
@@ -190,8 +231,11 @@ class Explainer {
                         100 * target["probability"].get<double>(), target["logit"].get<double>());
     for (const Json& map : line["maps"]) {
       text +=
-          fmt::format("  {:<16} sum {:.4f} of {:.4f}  {:.1f} ms{}\n", map["method"].get<std::string>(),
+          fmt::format("  {:<16} sum {:.4f} of {:.4f}  {:.1f} ms{}{}\n", map["method"].get<std::string>(),
                       map["sum"].get<double>(), map["start"].get<double>(), map["milliseconds"].get<double>(),
+                      map.contains("inside_mask")
+                          ? fmt::format("  {:.0f} % inside the mask", 100 * map["inside_mask"].get<double>())
+                          : "",
                       map.value("all_zero", false) ? "  (all zero)"
                       : map.contains("clip")
                           ? fmt::format("  colours end at {:.3g} (percentile {:g})",
@@ -217,6 +261,7 @@ class Explainer {
   Console& console_;
   std::vector<Method> methods_;
   OutputNames names_;
+  std::map<fs::path, TrueMask> masks_;  // of the batch at hand
   std::size_t best_;
   int fixed_;
   bool png_ = false, npy_ = false;
@@ -255,6 +300,9 @@ Command add_explain(CLI::App& program) {
       ->allow_extra_args(false)
       ->check(CLI::IsMember({"png", "npy"}))
       ->capture_default_str();
+  app->add_option(
+      "--masks", o->masks,
+      "Folder with a mask per picture, NAME.png, bright where the object is; drawn beside the maps");
   app->add_flag("--json", o->json, "One JSON object per picture and target on standard output");
   o->model.add_to(*app);
   o->common.add_to(*app);

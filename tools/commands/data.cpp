@@ -1,0 +1,90 @@
+// Looking at a data set: its pictures and masks as files.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "attribution/render/png.h"
+#include "tools/commands/commands.h"
+#include "tools/console.h"
+#include "tools/data/dataset.h"
+#include "tools/session.h"
+
+namespace retrace::tools {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string data;
+  fs::path out;
+  std::size_t first = 0, count = 16;
+  bool quiet = false;
+};
+
+// White where one of the sample's objects is.
+Picture draw_masks(const data::Sample& sample) {
+  const Picture& picture = sample.picture;
+  Picture mask{picture.width, picture.height, std::vector<std::uint8_t>(picture.rgb.size())};
+  for (const data::Object& object : sample.objects) {
+    for (std::size_t i = 0; i < object.mask.size(); ++i) {
+      if (object.mask[i]) std::fill_n(mask.rgb.begin() + std::ptrdiff_t(3 * i), 3, 255);
+    }
+  }
+  return mask;
+}
+
+int run(const Options& o) {
+  const auto data = data::open_dataset(o.data);
+  if (o.first >= data->size()) {
+    throw UsageError(fmt::format("--first {}: {} has samples 0 to {}", o.first, o.data, data->size() - 1));
+  }
+  const std::size_t end = o.first + std::min(o.count, data->size() - o.first);
+  Console console(o.quiet);
+  make_folder(o.out);
+  bool masks = false;
+  console.begin_progress(end - o.first, "pictures");
+  for (std::size_t i = o.first; i < end; ++i) {
+    const data::Sample sample = data->sample(i);
+    std::string name = fmt::format("{:06}", i);
+    std::vector<int> classes{sample.label};
+    for (const data::Object& object : sample.objects) classes.push_back(object.label);
+    for (std::size_t c = 0; c < classes.size(); ++c) {
+      if (std::find(classes.begin(), classes.begin() + std::ptrdiff_t(c), classes[c]) ==
+          classes.begin() + std::ptrdiff_t(c)) {
+        name += "-" + data->labels()[std::size_t(classes[c])];
+      }
+    }
+    // A class may be called anything, as a folder may.
+    std::replace_if(
+        name.begin(), name.end(), [](char c) { return c == '/' || c == '\0'; }, '_');
+    render::write_png(o.out / (name + ".png"), sample.picture);
+    if (!sample.objects.empty()) {
+      if (!masks) make_folder(o.out / "masks");
+      masks = true;
+      render::write_png(o.out / "masks" / (name + ".png"), draw_masks(sample));
+    }
+    console.advance();
+  }
+  console.end_progress();
+  console.result(fmt::format("{}: {} pictures of {}{}\n", o.out.string(), end - o.first, data->spec(),
+                             masks ? ", masks in masks/" : ""));
+  return 0;
+}
+
+}  // namespace
+
+Command add_data(CLI::App& program) {
+  CLI::App* const app =
+      program.add_subcommand("data", "Write a data set's pictures and masks as files, to look at them");
+  auto o = std::make_shared<Options>();
+  app->add_option("data", o->data, "scenes:…, idx:FOLDER or folder:FOLDER")->required();
+  app->add_option("--out", o->out, "Folder the pictures are written to")->required();
+  app->add_option("--first", o->first, "The first sample")->capture_default_str();
+  app->add_option("--count", o->count, "How many")->check(CLI::PositiveNumber)->capture_default_str();
+  app->add_flag("--quiet", o->quiet, "No progress bar");
+  return {app, [o] { return run(*o); }};
+}
+
+}  // namespace retrace::tools
