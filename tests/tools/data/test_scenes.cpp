@@ -49,6 +49,11 @@ TEST_CASE("pictures and masks have not changed") {
                 .fewest_distractors = 9,
                 .most_distractors = 9},
                {0, 99}) == "e64b81902e6a35e8 6f9a21380cd15c60 ");
+  // Enough of them to meet every class, texture and distractor.
+  std::uint64_t all = 0;
+  const Scenes small({.size = 40, .count = 100});
+  for (std::size_t i = 0; i < 100; ++i) all = all * 0x100000001B3u ^ hash(small.sample(i));
+  CHECK(all == 0xB2644F7675F98DEAu);
 }
 
 TEST_CASE("a sample is the same whenever, whichever thread asks, and however many there are") {
@@ -209,9 +214,14 @@ TEST_CASE("options out of range, and samples that are not there") {
   CHECK_THROWS_AS(Scenes({.fewest_objects = 2, .most_objects = 1}), UsageError);
   CHECK_THROWS_AS(Scenes({.fewest_distractors = -1}), UsageError);
   CHECK_THROWS_AS(Scenes({.most_distractors = 41}), UsageError);
-  CHECK_THROWS_WITH_AS(Scenes({.size = 24, .count = 3}).sample(3),
-                       "scenes:size=24,count=3,seed=1,objects=1-2,distractors=0-6,texture=0-1: sample 3, expected 0 to 2",
-                       Error);
+  CHECK_THROWS_AS(Scenes({.least_texture = -0.1f}), UsageError);
+  CHECK_THROWS_AS(Scenes({.most_texture = 1.1f}), UsageError);
+  CHECK_THROWS_AS(Scenes({.least_texture = 0.6f, .most_texture = 0.5f}), UsageError);
+  CHECK_THROWS_AS(Scenes({.least_texture = std::nanf("")}), UsageError);
+  CHECK_THROWS_WITH_AS(
+      Scenes({.size = 24, .count = 3}).sample(3),
+      "scenes:size=24,count=3,seed=1,objects=1-2,distractors=0-6,texture=0-1: sample 3, expected 0 to 2",
+      Error);
 }
 
 TEST_CASE("targets share the probability among the objects' classes") {
