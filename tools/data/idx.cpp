@@ -115,9 +115,10 @@ Sample Idx::sample(std::size_t index) const {
   sample.name = fmt::format("{}[{}]", images_name_, index);
   sample.picture = {width_, height_, {}};
   const std::size_t area = std::size_t(height_) * std::size_t(width_);
-  sample.picture.rgb.reserve(area * 3);
-  for (std::size_t i = index * area; i < (index + 1) * area; ++i)
-    sample.picture.rgb.insert(sample.picture.rgb.end(), 3, pixels_[i]);
+  sample.picture.rgb.resize(area * 3);
+  std::uint8_t* out = sample.picture.rgb.data();
+  for (std::size_t i = index * area; i < (index + 1) * area; ++i, out += 3)
+    out[0] = out[1] = out[2] = pixels_[i];
   return sample;
 }
 
