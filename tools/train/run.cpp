@@ -45,12 +45,6 @@ class StopOnSignal {
   struct sigaction before_[2]{};
 };
 
-// Sums since the last line of the log.
-struct Window {
-  std::int64_t steps = 0, samples = 0, right = 0;
-  double loss = 0, norm = 0;
-};
-
 class Run {
  public:
   Run(const TrainSettings& settings, Console& console)
@@ -66,6 +60,7 @@ class Run {
     if (s_.resume && !fs::exists(files_.last)) {
       throw Error(fmt::format("{}: no such file, so there is no run to go on with", files_.last.string()));
     }
+    augmentation_ = data::parse_augmentation(s_.augment);
     prepare_input();
     device_ = open_device(s_.common);
     classes_ = int(data_->labels().size());
@@ -78,8 +73,7 @@ class Run {
     if (trainer_->steps_done() == 0) console_.note(describe());
     console_.begin_progress(std::size_t(steps_), "training", std::size_t(trainer_->steps_done()));
     begun_ = std::chrono::steady_clock::now();
-    data::LoaderOptions loading{.batch = s_.common.batch, .input = input_, .augmentation = {}};
-    loading.augmentation = data::parse_augmentation(s_.augment);
+    data::LoaderOptions loading{.batch = s_.common.batch, .input = input_, .augmentation = augmentation_};
     loading.seed = s_.common.seed;
     loading.first_step = std::size_t(trainer_->steps_done());
     loading.threads = s_.workers;
@@ -135,6 +129,9 @@ class Run {
     save_every_ = s_.checkpoint_every > 0 ? s_.checkpoint_every : validate_every_;
     o.schedule = {.peak = s_.rate > 0 ? s_.rate : sgd ? 0.1 : 0.001, .last = s_.last_rate};
     o.schedule.warm_up = s_.warm_up >= 0 ? s_.warm_up : steps_ / 20;
+    if (o.schedule.warm_up > steps_) {
+      throw UsageError(fmt::format("--warm-up {}: the run has {} steps", o.schedule.warm_up, steps_));
+    }
     o.schedule.steps = steps_;
     o.smoothing = s_.smoothing;
     o.dropout = s_.dropout;
@@ -162,7 +159,8 @@ class Run {
       const weights::Checkpoint checkpoint = weights::read_checkpoint(s_.start);
       trainer_.emplace(*device_, options_, take_parameters(checkpoint, {s_.model, classes_, false}));
     } else {
-      trainer_.emplace(*device_, options_, initial_parameters(s_.model, classes_, s_.common.seed, s_.zero_residual));
+      trainer_.emplace(*device_, options_,
+                       initial_parameters(s_.model, classes_, s_.common.seed, s_.zero_residual));
     }
     log_.emplace(files_.log, state_.step);
   }
@@ -198,33 +196,33 @@ class Run {
       const std::size_t best = std::size_t(std::max_element(row, row + std::ptrdiff_t(classes)) - row);
       right += batch.targets[i * classes + best] > 0;  // of several objects either counts
     }
-    window_.steps += 1;
-    window_.samples += batch.n;
-    window_.right += right;
-    window_.loss += result.loss;
-    window_.norm += result.gradient_norm;
+    state_.window.steps += 1;
+    state_.window.samples += batch.n;
+    state_.window.right += right;
+    state_.window.loss += result.loss;
+    state_.window.norm += result.gradient_norm;
     const double accuracy = double(right) / double(n), keep = smooth_loss_ < 0 ? 0 : 0.95;
     smooth_loss_ = keep * smooth_loss_ + (1 - keep) * result.loss;
     smooth_accuracy_ = keep * smooth_accuracy_ + (1 - keep) * accuracy;
   }
 
   void log_window(std::size_t epoch, const StepResult& result) {
-    const double steps = double(window_.steps);
+    const double steps = double(state_.window.steps);
     log_->add({{"step", result.step},
                {"epoch", epoch},
-               {"loss", window_.loss / steps},
-               {"accuracy", double(window_.right) / double(window_.samples)},
+               {"loss", state_.window.loss / steps},
+               {"accuracy", double(state_.window.right) / double(state_.window.samples)},
                {"rate", result.rate},
-               {"gradient_norm", window_.norm / steps},
+               {"gradient_norm", state_.window.norm / steps},
                {"seconds", std::round(100 * seconds()) / 100}});
-    window_ = {};
+    state_.window = {};
   }
 
   void validate(std::int64_t step) {
     const Validation v = validate_values(*device_, s_.model, trainer_->learnt(), *validation_, input_,
                                          notes_.input, s_.common.batch, s_.workers);
     log_->add({{"step", step}, {"validation_loss", v.loss}, {"validation_accuracy", v.accuracy}});
-    latest_ = v.accuracy;
+    state_.latest_accuracy = v.accuracy;
     if (v.accuracy <= state_.best_accuracy) return;
     state_.best_accuracy = v.accuracy;
     state_.best_step = step;
@@ -254,7 +252,8 @@ class Run {
         fmt::format("{}: {} after {} steps, {:.0f} s", files_.best.string(), s_.model, steps_, seconds());
     if (validation_) {
       text += fmt::format("; accuracy {:.2f} % on {} (best, at step {}; at the end {:.2f} %)",
-                          100 * state_.best_accuracy, s_.validation, state_.best_step, 100 * latest_);
+                          100 * state_.best_accuracy, s_.validation, state_.best_step,
+                          100 * state_.latest_accuracy);
     }
     return text + fmt::format("\n  {}\n  {}\n  {}\n", files_.last.string(), files_.log.string(),
                               files_.curves.string());
@@ -270,6 +269,7 @@ class Run {
   std::unique_ptr<data::Dataset> data_, validation_;
   ModelNotes notes_;
   image::Preprocessing input_;
+  data::Augmentation augmentation_;
   std::unique_ptr<Device> device_;
   int classes_ = 0;
   TrainOptions options_;
@@ -277,8 +277,7 @@ class Run {
   std::optional<Trainer> trainer_;
   std::optional<TrainLog> log_;
   RunState state_;
-  Window window_;
-  double smooth_loss_ = -1, smooth_accuracy_ = 0, latest_ = 0;
+  double smooth_loss_ = -1, smooth_accuracy_ = 0;
   std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
 };
 

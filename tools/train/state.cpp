@@ -35,7 +35,10 @@ void save_state(const std::filesystem::path& path, const Trainer& trainer, const
       {"step", state.step},
       {"best_accuracy", state.best_accuracy},
       {"best_step", state.best_step},
+      {"latest_accuracy", state.latest_accuracy},
       {"seconds", state.seconds},
+      {"window",
+       {state.window.steps, state.window.samples, state.window.right, state.window.loss, state.window.norm}},
       {"settings",
        settings.deciding()}}.dump();
   weights::write_safetensors(path, tensors, file);
@@ -55,7 +58,10 @@ SavedRun load_state(const std::filesystem::path& path, const TrainSettings& sett
     run.state.step = json.at("step");
     run.state.best_accuracy = json.at("best_accuracy");
     run.state.best_step = json.at("best_step");
+    run.state.latest_accuracy = json.at("latest_accuracy");
     run.state.seconds = json.at("seconds");
+    const auto& window = json.at("window");
+    run.state.window = {window.at(0), window.at(1), window.at(2), window.at(3), window.at(4)};
     was = json.at("settings");
   } catch (const nlohmann::json::exception&) {
     throw bad("its metadata 'training' is damaged");

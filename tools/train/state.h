@@ -11,11 +11,19 @@
 
 namespace retrace::tools {
 
+// Sums over the steps since the last line of the log.
+struct LogWindow {
+  std::int64_t steps = 0, samples = 0, right = 0;
+  double loss = 0, norm = 0;
+};
+
 struct RunState {
   std::int64_t step = 0;      // steps done
   double best_accuracy = -1;  // on the validation data; −1: not validated yet
   std::int64_t best_step = 0;
-  double seconds = 0;  // spent training, by all sessions together
+  double latest_accuracy = 0;  // at the last validation
+  double seconds = 0;          // spent training, by all sessions together
+  LogWindow window;
 };
 
 // Writes parameters, optimizer, moving average, progress and settings as one safetensors file: the old file or the new
