@@ -78,8 +78,8 @@ __global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPla
   bool exists[taps];
 #pragma unroll
   for (int i = 0; i < taps; ++i) {
-    const int col = first_col + col_b + i;
-    exists[i] = col < columns;
+    exists[i] = first_col + col_b + i < columns;
+    const int col = exists[i] ? first_col + col_b + i : 0;
     tap_h[i] = col / C / d.s * d.dilation_h - d.pad_h;
     tap_w[i] = col / C % d.s * d.dilation_w - d.pad_w;
     offset[i] = (unsigned(tap_h[i]) * unsigned(d.w) + unsigned(tap_w[i])) * unsigned(d.c) +
