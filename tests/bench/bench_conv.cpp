@@ -229,11 +229,13 @@ void run(const Options& options) {
                     {"dgrad_gmacs", macs / t.dgrad / 1e9},
                     {"wgrad_gmacs", macs / t.wgrad / 1e9}});
   };
+  const std::span<const Layer> network =
+      options.network == "narrow" ? std::span(narrow_layers) : std::span(layers);
   for (ConvVariant variant : options.variants) {
     Directions total;
     double total_macs = 0;
     int convolutions = 0;
-    for (const Layer& layer : options.network == "narrow" ? std::span<const Layer>(narrow_layers) : layers) {
+    for (const Layer& layer : network) {
       Conv2dShape shape = layer.shape;
       shape.n = options.batch;
       const std::string what = fmt::format("{} ({})", layer.name, kernels::conv_variant_name(variant));
@@ -248,7 +250,7 @@ void run(const Options& options) {
     report("all of them", convolutions, variant, total_macs, total);
   }
   std::vector<bench::ConvCase> cases;
-  for (const Layer& layer : layers) {
+  for (const Layer& layer : network) {
     cases.push_back({layer.name, layer.count, layer.shape});
     cases.back().shape.n = options.batch;
   }

@@ -74,13 +74,13 @@ std::string resolve(const void* return_address) {
 }  // namespace
 
 std::string CallSite::place() const {
-  if (file_) return std::string(file_) + ":" + std::to_string(line_);
-  if (!address_) return "an unknown line";
+  if (line_) return static_cast<const char*>(where_) + (":" + std::to_string(line_));
+  if (!where_) return "an unknown line";
   static std::mutex mutex;
   static auto* const known = new std::map<const void*, std::string>;
   const std::lock_guard lock(mutex);
-  auto [entry, is_new] = known->try_emplace(address_);
-  if (is_new) entry->second = resolve(address_);
+  auto [entry, is_new] = known->try_emplace(where_);
+  if (is_new) entry->second = resolve(where_);
   return entry->second;
 }
 

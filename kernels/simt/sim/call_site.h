@@ -2,6 +2,8 @@
 // address of a watcher's hook through the debugging information, when somebody asks.
 #pragma once
 #include <compare>
+#include <cstddef>
+#include <cstdint>
 #include <source_location>
 #include <string>
 
@@ -10,11 +12,11 @@ namespace retrace::simt {
 class CallSite {
  public:
   constexpr CallSite() = default;
-  CallSite(const std::source_location& at) : file_(at.file_name()), line_(at.line()) {}  // NOLINT: implicit
-  CallSite(const char* file, unsigned line) : file_(file), line_(line) {}
+  CallSite(const std::source_location& at) : CallSite(at.file_name(), at.line()) {}  // NOLINT: implicit
+  CallSite(const char* file, unsigned line) : where_(file), line_(line) {}
   static CallSite returning_to(const void* address) {
     CallSite site;
-    site.address_ = address;
+    site.where_ = address;
     return site;
   }
 
@@ -22,11 +24,16 @@ class CallSite {
   std::string place() const;
 
   auto operator<=>(const CallSite&) const = default;
+  // For tables of a power of two of slots.
+  std::size_t hash() const {
+    return (reinterpret_cast<std::uintptr_t>(where_) + line_) * 0x9e3779b97f4a7c15u >> 40;
+  }
 
  private:
-  const char* file_ = nullptr;  // a literal: equal lines of one translation unit compare equal
+  // With a line: the file's name, a literal (equal lines of one translation unit compare equal). Without: an address
+  // in the program.
+  const void* where_ = nullptr;
   unsigned line_ = 0;
-  const void* address_ = nullptr;
 };
 
 }  // namespace retrace::simt

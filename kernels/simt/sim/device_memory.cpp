@@ -14,7 +14,9 @@ namespace {
 
 constexpr std::size_t alignment = 256;
 constexpr std::size_t guard_bytes = 4096;
+// Freed blocks are kept that much and that many, so that a use after the free shows.
 constexpr std::size_t max_freed_bytes = std::size_t(64) << 20;
+constexpr std::size_t max_freed_blocks = 512;
 
 class Registry {
  public:
@@ -39,7 +41,7 @@ class Registry {
     block->second.freed = true;
     freed_.push_back(block->second);
     freed_bytes_ += freed_.back().end - freed_.back().begin;
-    while (freed_bytes_ > max_freed_bytes && freed_.size() > 1) {
+    while ((freed_bytes_ > max_freed_bytes && freed_.size() > 1) || freed_.size() > max_freed_blocks) {
       const MemoryBlock oldest = freed_.front();
       freed_.pop_front();
       freed_bytes_ -= oldest.end - oldest.begin;

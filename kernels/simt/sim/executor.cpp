@@ -297,9 +297,8 @@ void BlockExecutor::complete_copies(unsigned thread, std::size_t below_group) {
 
 void BlockExecutor::note(const void* memory, std::size_t bytes, Access access, CallSite at) {
   if (!sim_racecheck) return;
-  fault_ = shadow_.check(running_, reinterpret_cast<std::uintptr_t>(memory), bytes, access, at);
-  if (fault_.empty()) return;
-  fault_ = describe(running_, at.place(), fault_);
+  if (shadow_.check(running_, reinterpret_cast<std::uintptr_t>(memory), bytes, access, at)) return;
+  fault_ = describe(running_, at.place(), shadow_.fault());
   give_up();
 }
 

@@ -26,7 +26,9 @@ std::string verb(Access access, std::size_t bytes) {
 void Shadow::begin_launch(const char* kernel, unsigned threads,
                           std::shared_ptr<const std::vector<MemoryBlock>> memory, const SimOptions& options) {
   memory_ = std::move(memory);
-  last_block_ = 0;
+  plain_.fill({});
+  for (const auto& [word, bytes] : split_) cells_[word] = {};
+  split_.clear();
   clocks_.assign(std::size_t(threads) * 32, 0);
   between_blocks_ = options.check_global_races;
   counting_ = options.count_accesses;
@@ -49,6 +51,7 @@ void Shadow::end_block() {
 
 void Shadow::forget() {
   cells_.clear();
+  split_.clear();
   counter_.forget();
 }
 
@@ -72,16 +75,43 @@ void Shadow::warp_sync(unsigned first_thread, unsigned mask) {
   }
 }
 
-Shadow::Cell& Shadow::cell(std::uintptr_t offset) {
-  if (offset >= cells_.size()) cells_.resize(offset + 1024);
-  return cells_[offset];
+std::array<Shadow::Cell, 4>& Shadow::split(std::uintptr_t word) {
+  Cell& whole = cells_[word];
+  const auto [bytes, is_new] = split_.try_emplace(word);
+  if (is_new) {
+    bytes->second.fill(whole);
+    whole.split = true;
+  }
+  return bytes->second;
+}
+
+template <class F>
+bool Shadow::each_cell(std::uintptr_t offset, std::size_t bytes, const F& visit) {
+  const std::uintptr_t end = offset + bytes;
+  if ((end + 3) / 4 > cells_.size()) cells_.resize((end + 3) / 4 + 1024);
+  for (std::uintptr_t byte = offset; byte < end;) {
+    Cell& word = cells_[byte / 4];
+    if (!word.split && byte % 4 == 0 && end - byte >= 4) {
+      if (!visit(word, byte)) return false;
+      byte += 4;
+      continue;
+    }
+    auto& parts = split(byte / 4);
+    do {
+      if (!visit(parts[byte % 4], byte)) return false;
+    } while (++byte < end && byte % 4 != 0);
+  }
+  return true;
 }
 
 void Shadow::set_copying(const void* to, std::size_t bytes, bool copying) {
   const auto offset =
       reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(shared_.arena());
   if (offset + bytes > SharedMemory::arena_bytes) return;
-  for (std::size_t i = 0; i < bytes; ++i) cell(offset + i).copying = copying;
+  each_cell(offset, bytes, [&](Cell& cell, std::uintptr_t) {
+    cell.copying = copying;
+    return true;
+  });
 }
 
 // Two readers are kept, of two warps where possible: a writer is ordered with neither only if it waited for
@@ -102,18 +132,17 @@ std::string Shadow::thread_name(unsigned t) const {
   return "thread " + triple({t % shape.x, t / shape.x % shape.y, t / shape.x / shape.y});
 }
 
-std::string Shadow::check_shared(unsigned thread, std::uintptr_t offset, std::size_t bytes, Access access,
-                                 CallSite at) {
+bool Shadow::fail(std::string what) {
+  fault_ = std::move(what);
+  return false;
+}
+
+bool Shadow::fail_outside(std::uintptr_t offset, std::size_t bytes, Access access) {
   const auto arena = reinterpret_cast<std::uintptr_t>(shared_.arena());
-  const SharedMemory::Array* inside = nullptr;
   const SharedMemory::Array* nearest = nullptr;
   std::uintptr_t nearest_distance = ~std::uintptr_t(0);
   for (const auto& array : shared_.arrays()) {
     const auto begin = reinterpret_cast<std::uintptr_t>(array.data) - arena;
-    if (offset >= begin && offset + bytes <= begin + array.bytes) {
-      inside = &array;
-      break;
-    }
     const std::uintptr_t distance =
         offset < begin ? begin - offset : offset - begin - std::min(offset - begin, array.bytes);
     if (distance < nearest_distance) {
@@ -121,87 +150,110 @@ std::string Shadow::check_shared(unsigned thread, std::uintptr_t offset, std::si
       nearest = &array;
     }
   }
-  if (!inside) {
-    if (!nearest) return verb(access, bytes) + " of shared memory outside of every array";
-    const auto begin = std::int64_t(reinterpret_cast<std::uintptr_t>(nearest->data) - arena);
-    const std::int64_t position = std::int64_t(offset) - begin;
-    return verb(access, bytes) + " at byte " + std::to_string(position) + " of " + nearest->name() +
-           ", which is out of bounds: it has " + bytes_text(nearest->bytes);
+  if (!nearest) return fail(verb(access, bytes) + " of shared memory outside of every array");
+  const auto begin = std::int64_t(reinterpret_cast<std::uintptr_t>(nearest->data) - arena);
+  return fail(verb(access, bytes) + " at byte " + std::to_string(std::int64_t(offset) - begin) + " of " +
+              nearest->name() + ", which is out of bounds: it has " + bytes_text(nearest->bytes));
+}
+
+bool Shadow::check_shared(unsigned thread, std::uintptr_t offset, std::size_t bytes, Access access,
+                          CallSite at) {
+  const auto arena = reinterpret_cast<std::uintptr_t>(shared_.arena());
+  const SharedMemory::Array* inside = nullptr;
+  for (const auto& array : shared_.arrays()) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(array.data) - arena;
+    if (offset >= begin && offset + bytes <= begin + array.bytes) {
+      inside = &array;
+      break;
+    }
   }
+  if (!inside) return fail_outside(offset, bytes, access);
   const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(inside->data) - arena;
-  const auto what = [&](std::uintptr_t byte) {
-    return verb(access, bytes) + " at byte " + std::to_string(byte - begin) + " of shared array " +
-           inside->name();
-  };
   if (counting_) {
     counter_.count(thread, reinterpret_cast<std::uintptr_t>(inside->data) + (offset - begin), bytes, true,
                    access != Access::read, at);
   }
 
   const Visit visit{interval_, clock(thread)[thread % 32], thread, at};
-  for (std::uintptr_t byte = offset; byte < offset + bytes; ++byte) {
-    Cell& c = cell(byte);
+  return each_cell(offset, bytes, [&](Cell& c, std::uintptr_t byte) {
+    const auto what = [&](const std::string& wrong) {
+      return fail(verb(access, bytes) + " at byte " + std::to_string(byte - begin) + " of shared array " +
+                  inside->name() + wrong);
+    };
     const bool was_written = c.write.interval >= first_interval_;
     if (access != Access::write) {
       if (c.copying && was_written) {
-        return what(byte) + ", where the cp.async at " + c.write.at.place() + " by " +
-               thread_name(c.write.thread) + " has not been waited for";
+        return what(", where the cp.async at " + c.write.at.place() + " by " + thread_name(c.write.thread) +
+                    " has not been waited for");
       }
-      if (!was_written) return what(byte) + ", which no thread of the block has written";
+      if (!was_written) return what(", which no thread of the block has written");
     }
     if (was_written && !ordered(c.write, thread) && !(access == Access::atomic && c.atomic)) {
-      return what(byte) + ", a race: " + thread_name(c.write.thread) + " wrote it at " + c.write.at.place() +
-             " with no barrier in between";
+      return what(", a race: " + thread_name(c.write.thread) + " wrote it at " + c.write.at.place() +
+                  " with no barrier in between");
     }
     if (access == Access::read) {
       note_read(c, visit);
-      continue;
+      return true;
     }
     for (const Visit& read : c.reads) {
       if (read.interval >= first_interval_ && !ordered(read, thread)) {
-        return what(byte) + ", a race: " + thread_name(read.thread) + " read it at " + read.at.place() +
-               " with no barrier in between";
+        return what(", a race: " + thread_name(read.thread) + " read it at " + read.at.place() +
+                    " with no barrier in between");
       }
     }
     c.write = visit;
     c.atomic = access == Access::atomic;
-  }
-  return {};
+    return true;
+  });
 }
 
-std::string Shadow::check_device(unsigned thread, std::uintptr_t address, std::size_t bytes, Access access,
-                                 CallSite at) {
-  if (!memory_ || memory_->empty()) return {};
+bool Shadow::fail_device(std::uintptr_t address, std::size_t bytes, Access access, const MemoryBlock& block) {
+  return fail(verb(access, bytes) + " at byte " + std::to_string(std::int64_t(address - block.begin)) +
+              " of a block of device memory of " + bytes_text(block.end - block.begin) +
+              (block.freed ? ", which has been freed" : ", which is out of bounds"));
+}
+
+bool Shadow::check_device(unsigned thread, std::uintptr_t address, std::size_t bytes, Access access,
+                          CallSite at) {
+  if (!memory_) return true;
   const auto& blocks = *memory_;
-  std::size_t i = last_block_;
-  if (address < blocks[i].zone_begin || address >= blocks[i].zone_end) {
-    const auto after =
-        std::upper_bound(blocks.begin(), blocks.end(), address,
-                         [](std::uintptr_t a, const MemoryBlock& b) { return a < b.zone_begin; });
-    if (after == blocks.begin()) return {};
-    i = std::size_t(after - blocks.begin()) - 1;
-    if (address >= blocks[i].zone_end) return {};
-    last_block_ = i;
+  const auto after =
+      std::upper_bound(blocks.begin(), blocks.end(), address,
+                       [](std::uintptr_t a, const MemoryBlock& b) { return a < b.zone_begin; });
+  const MemoryBlock* const block = after == blocks.begin() ? nullptr : &*std::prev(after);
+  Range& plain = plain_[at.hash() % plain_.size()];
+  if (!block || address >= block->zone_end) {  // nobody's
+    Range gap{block ? block->zone_end : 1, after == blocks.end() ? ~std::uintptr_t(0) : after->zone_begin};
+    // Shared memory lies between blocks too, and is not plain.
+    const auto arena = reinterpret_cast<std::uintptr_t>(shared_.arena());
+    if (arena >= address) {
+      gap.end = std::min(gap.end, arena);
+    } else {
+      gap.begin = std::max(gap.begin, arena + SharedMemory::arena_bytes);
+    }
+    plain = gap;
+    return true;
   }
-  const MemoryBlock& block = blocks[i];
-  if (block.freed || address < block.begin || address + bytes > block.end) {
-    return verb(access, bytes) + " at byte " + std::to_string(std::int64_t(address - block.begin)) +
-           " of a block of device memory of " + bytes_text(block.end - block.begin) +
-           (block.freed ? ", which has been freed" : ", which is out of bounds");
+  if (block->freed || address < block->begin || address + bytes > block->end) {
+    return fail_device(address, bytes, access, *block);
   }
   if (counting_) counter_.count(thread, address, bytes, false, access != Access::read, at);
-  return between_blocks_ ? check_between_blocks(address, bytes, access, at, block) : std::string();
+  if (between_blocks_) return check_between_blocks(address, bytes, access, at, *block);
+  if (!counting_) plain = {block->begin, block->end};
+  return true;
 }
 
-std::string Shadow::check_between_blocks(std::uintptr_t address, std::size_t bytes, Access access,
-                                         CallSite at, const MemoryBlock& block) {
+bool Shadow::check_between_blocks(std::uintptr_t address, std::size_t bytes, Access access, CallSite at,
+                                  const MemoryBlock& block) {
   const auto conflict = [&](std::uint64_t other, CallSite where, const char* did) {
     const std::uint64_t b = other - 1;
     const dim3 grid = current.grid_dim;
-    return verb(access, bytes) + " at byte " + std::to_string(address - block.begin) +
-           " of a block of device memory of " + bytes_text(block.end - block.begin) + ", a race: block " +
-           triple({unsigned(b % grid.x), unsigned(b / grid.x % grid.y), unsigned(b / grid.x / grid.y)}) +
-           did + where.place() + " in the same launch";
+    return fail(verb(access, bytes) + " at byte " + std::to_string(address - block.begin) +
+                " of a block of device memory of " + bytes_text(block.end - block.begin) +
+                ", a race: block " +
+                triple({unsigned(b % grid.x), unsigned(b / grid.x % grid.y), unsigned(b / grid.x / grid.y)}) +
+                did + where.place() + " in the same launch");
   };
   for (std::uintptr_t word = address / 4; word <= (address + bytes - 1) / 4; ++word) {
     GlobalCell& cell = global_[word];
@@ -220,16 +272,16 @@ std::string Shadow::check_between_blocks(std::uintptr_t address, std::size_t byt
     }
     if (cell.reader && cell.reader != block_number_) {
       return cell.reader == several_blocks
-                 ? verb(access, bytes) + " at byte " + std::to_string(address - block.begin) +
-                       " of a block of device memory, a race: several blocks read it, one at " +
-                       cell.read.place() + ", in the same launch"
+                 ? fail(verb(access, bytes) + " at byte " + std::to_string(address - block.begin) +
+                        " of a block of device memory, a race: several blocks read it, one at " +
+                        cell.read.place() + ", in the same launch")
                  : conflict(cell.reader, cell.read, " read it at ");
     }
     cell.writer = block_number_;
     cell.write = at;
     cell.atomic = access == Access::atomic;
   }
-  return {};
+  return true;
 }
 
 }  // namespace retrace::simt

@@ -2,12 +2,13 @@
 // says what is wrong with it. Kernels are compiled with the compiler's ThreadSanitizer instrumentation, but
 // its run-time library is not linked: its hooks are ours (tsan_hooks.cpp) and lead here.
 //
-// Shared memory: for each byte the last writer and two readers since the last barrier. Two accesses by
-// different threads, at least one of them a write, must have a barrier between them, or, in one warp, a
-// __syncwarp or another collective of both lanes (each lane carries a vector clock over its warp). Two
-// atomics do not conflict. Device memory: bounds, freed blocks and, on request, conflicts between blocks.
-// Everything else (stacks, constants, memory nobody registered) is left alone.
+// Shared memory: for each byte the last writer and two readers since the last barrier (a word whose bytes were always
+// touched together has one cell for all four). Two accesses by different threads, at least one of them a write, must
+// have a barrier between them, or, in one warp, a __syncwarp or another collective of both lanes (each lane carries a
+// vector clock over its warp). Two atomics do not conflict. Device memory: bounds, freed blocks and, on request,
+// conflicts between blocks. Everything else (stacks, constants, memory nobody registered) is left alone.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -39,14 +40,21 @@ class Shadow {
   void begin_copy(const void* to, std::size_t bytes) { set_copying(to, bytes, true); }
   void end_copy(const void* to, std::size_t bytes) { set_copying(to, bytes, false); }
 
-  // Empty, or what is wrong: "reads 4 bytes of …".
-  std::string check(unsigned thread, std::uintptr_t address, std::size_t bytes, Access access, CallSite at) {
+  // Whether there is nothing to do about an access: it goes where this place last went, to device memory that holds
+  // it or to none. False says nothing; call check().
+  bool is_plain(std::uintptr_t address, std::size_t bytes, CallSite at) const {
+    const Range& range = plain_[at.hash() % plain_.size()];
+    return address >= range.begin && address + bytes <= range.end;
+  }
+  // Whether the access is in order. If not, fault() is what is wrong: "reads 4 bytes of …".
+  bool check(unsigned thread, std::uintptr_t address, std::size_t bytes, Access access, CallSite at) {
     const std::uintptr_t offset = address - reinterpret_cast<std::uintptr_t>(shared_.arena());
     if (offset < SharedMemory::arena_bytes && shared_.arena()) {
       return check_shared(thread, offset, bytes, access, at);
     }
     return check_device(thread, address, bytes, access, at);
   }
+  const std::string& fault() const { return fault_; }
 
  private:
   struct Visit {
@@ -55,10 +63,14 @@ class Shadow {
     unsigned thread = 0;
     CallSite at;
   };
-  struct Cell {  // one byte of shared memory
+  struct Cell {  // four bytes of shared memory, or one
     Visit write, reads[2];
     bool atomic = false;   // the last write was one
     bool copying = false;  // cp.async has yet to land here
+    bool split = false;    // a word touched in part since the launch began: its bytes have cells in split_
+  };
+  struct Range {
+    std::uintptr_t begin = 1, end = 0;
   };
   static constexpr std::uint64_t several_blocks = ~std::uint64_t(0);
   struct GlobalCell {                      // one 4-byte word of device memory
@@ -67,12 +79,13 @@ class Shadow {
     bool atomic = false;
   };
 
-  std::string check_shared(unsigned thread, std::uintptr_t offset, std::size_t bytes, Access access,
-                           CallSite at);
-  std::string check_device(unsigned thread, std::uintptr_t address, std::size_t bytes, Access access,
-                           CallSite at);
-  std::string check_between_blocks(std::uintptr_t address, std::size_t bytes, Access access, CallSite at,
-                                   const MemoryBlock& block);
+  bool check_shared(unsigned thread, std::uintptr_t offset, std::size_t bytes, Access access, CallSite at);
+  bool check_device(unsigned thread, std::uintptr_t address, std::size_t bytes, Access access, CallSite at);
+  bool check_between_blocks(std::uintptr_t address, std::size_t bytes, Access access, CallSite at,
+                            const MemoryBlock& block);
+  bool fail(std::string what);
+  bool fail_outside(std::uintptr_t offset, std::size_t bytes, Access access);
+  bool fail_device(std::uintptr_t address, std::size_t bytes, Access access, const MemoryBlock& block);
   void set_copying(const void* to, std::size_t bytes, bool copying);
   // Whether `thread` may rely on what happened at that visit.
   bool ordered(const Visit& visit, unsigned thread) const {
@@ -83,15 +96,20 @@ class Shadow {
   std::uint32_t* clock(unsigned thread) { return &clocks_[std::size_t(thread) * 32]; }
   const std::uint32_t* clock(unsigned thread) const { return &clocks_[std::size_t(thread) * 32]; }
   std::string thread_name(unsigned thread) const;
-  Cell& cell(std::uintptr_t offset);
+  // visit(cell, first byte) for every cell of those bytes, until one says false.
+  template <class F>
+  bool each_cell(std::uintptr_t offset, std::size_t bytes, const F& visit);
+  std::array<Cell, 4>& split(std::uintptr_t word);
 
   const SharedMemory& shared_;
-  std::vector<Cell> cells_;            // of the arena's bytes
+  std::string fault_;
+  std::vector<Cell> cells_;  // of the arena's words
+  std::unordered_map<std::uintptr_t, std::array<Cell, 4>> split_;
   std::uint64_t interval_ = 0;         // counts on from block to block
   std::uint64_t first_interval_ = 0;   // of this block
   std::vector<std::uint32_t> clocks_;  // 32 per thread: up to which epoch it has met each lane of its warp
   std::shared_ptr<const std::vector<MemoryBlock>> memory_;
-  std::size_t last_block_ = 0;  // where the last address was found
+  std::array<Range, 256> plain_;  // by place in the program: most stay in one array
   bool between_blocks_ = false, counting_ = false;
   std::uint64_t block_number_ = 0;
   dim3 block_shape_;

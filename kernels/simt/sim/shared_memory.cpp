@@ -20,7 +20,11 @@ unsigned char* allocate(std::size_t bytes) {
 }  // namespace
 
 void SharedMemory::begin_launch(std::size_t dynamic_bytes) {
-  if (!sim_racecheck) clear();
+  if (!sim_racecheck) {
+    clear();
+  } else if (!arena_) {
+    arena_ = allocate(arena_bytes);
+  }
   arrays_.clear();
   static_bytes_ = 0;
   dynamic_bytes_ = dynamic_bytes;
@@ -50,7 +54,6 @@ void* SharedMemory::add(const SharedTag* tag, std::size_t bytes) {
   }
   unsigned char* data = nullptr;
   if (sim_racecheck) {
-    if (!arena_) arena_ = allocate(arena_bytes);
     data = arena_ + arena_used_;
     // At most 275 KiB of arrays, and a kernel has few: the arena holds them with their gaps.
     arena_used_ += (bytes + gap + alignment - 1) / alignment * alignment;

@@ -17,9 +17,11 @@ using retrace::simt::Access;
 using retrace::simt::CallSite;
 
 inline void visit(const void* memory, std::size_t bytes, Access access, const void* return_address) {
-  if (!retrace::simt::watching) return;
+  retrace::simt::Shadow* const shadow = retrace::simt::watching;
+  const CallSite at = CallSite::returning_to(return_address);
+  if (!shadow || shadow->is_plain(reinterpret_cast<std::uintptr_t>(memory), bytes, at)) return;
   const retrace::simt::Unwatched while_checking;
-  retrace::simt::executor->note(memory, bytes, access, CallSite::returning_to(return_address));
+  retrace::simt::executor->note(memory, bytes, access, at);
 }
 
 }  // namespace
