@@ -181,7 +181,7 @@ LoadedModel load_model(Device& device, const std::string& name, const weights::C
       throw Error(fmt::format("{}: {}", given.path, error.what()));
     }
   }
-  if (fit.classes != model_info(model).classes) {
+  if (fit.classes != model_info(model).classes && loaded.model->info().labels.empty()) {
     loaded.notes.push_back(fmt::format("the classifier has {} classes (usual for {}: {})", fit.classes, model,
                                        model_info(model).classes));
   }

@@ -23,14 +23,11 @@ struct Options {
   bool quiet = false;
 };
 
-// White where one of the sample's objects is.
-Picture draw_masks(const data::Sample& sample) {
-  const Picture& picture = sample.picture;
+// White where the object is.
+Picture draw_mask(const data::Object& object, const Picture& picture) {
   Picture mask{picture.width, picture.height, std::vector<std::uint8_t>(picture.rgb.size())};
-  for (const data::Object& object : sample.objects) {
-    for (std::size_t i = 0; i < object.mask.size(); ++i) {
-      if (object.mask[i]) std::fill_n(mask.rgb.begin() + std::ptrdiff_t(3 * i), 3, 255);
-    }
+  for (std::size_t i = 0; i < object.mask.size(); ++i) {
+    if (object.mask[i]) std::fill_n(mask.rgb.begin() + std::ptrdiff_t(3 * i), 3, 255);
   }
   return mask;
 }
@@ -60,10 +57,14 @@ int run(const Options& o) {
     std::replace_if(
         name.begin(), name.end(), [](char c) { return c == '/' || c == '\0'; }, '_');
     render::write_png(o.out / (name + ".png"), sample.picture);
-    if (!sample.objects.empty()) {
-      if (!masks) make_folder(o.out / "masks");
+    if (!sample.objects.empty() && !masks) make_folder(o.out / "masks");
+    for (const data::Object& object : sample.objects) {
       masks = true;
-      render::write_png(o.out / "masks" / (name + ".png"), draw_masks(sample));
+      // What `explain --masks` looks for.
+      const std::string end = sample.objects.size() > 1
+                                  ? fmt::format(".{}.png", data->labels()[std::size_t(object.label)])
+                                  : ".png";
+      render::write_png(o.out / "masks" / (name + end), draw_mask(object, sample.picture));
     }
     console.advance();
   }

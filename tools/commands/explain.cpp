@@ -90,10 +90,13 @@ struct TrueMask {
   std::vector<std::uint8_t> inside;  // one a pixel
 };
 
-// The mask that belongs to a picture: the file of its stem in the folder of masks, bright where the object is, prepared
-// as the picture is.
-TrueMask read_mask(const fs::path& folder, const fs::path& image, const Session& session) {
-  const fs::path path = folder / (image.stem().string() + ".png");
+// The mask of the object that is asked for, bright where it is, prepared as the picture is: the folder's STEM.LABEL.png
+// where a picture has several objects, else STEM.png.
+TrueMask read_mask(const fs::path& folder, const fs::path& image, const std::string& label,
+                   const Session& session) {
+  fs::path path = folder / fmt::format("{}.{}.png", image.stem().string(), label);
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) path = folder / (image.stem().string() + ".png");
   TrueMask mask{session.prepare(image::load_picture(path)), {}};
   for (std::size_t i = 0; i < mask.picture.rgb.size(); i += 3) {
     const bool inside = mask.picture.rgb[i] >= 128;
@@ -141,9 +144,6 @@ class Explainer {
 
   void explain(const std::vector<Session::Item>& items) {
     masks_.clear();
-    if (!o_.masks.empty()) {
-      for (const auto& item : items) masks_[item.path] = read_mask(o_.masks, item.path, session_);
-    }
     std::vector<Picture> pictures;
     for (const auto& item : items) pictures.push_back(item.prepared);
     const Session::Forward pass = session_.forward(pictures);
@@ -156,6 +156,10 @@ class Explainer {
       }
       for (std::size_t i = 0; i < items.size(); ++i) {
         const std::size_t at = i * pass.classes + std::size_t(targets[i]);
+        if (!o_.masks.empty()) {
+          masks_[{items[i].path, targets[i]}] =
+              read_mask(o_.masks, items[i].path, session_.label(targets[i]), session_);
+        }
         lines[i].push_back({{"image", items[i].path.string()},
                             {"target",
                              {{"index", targets[i]},
@@ -196,7 +200,7 @@ class Explainer {
       std::vector<render::Panel> panels{
           {item.prepared, item.path.filename().string()},
           render::panel_of(drawn, fmt::format("{}: {} ({})", method.text, session_.label(target), target))};
-      if (const auto mask = masks_.find(item.path); mask != masks_.end()) {
+      if (const auto mask = masks_.find({item.path, target}); mask != masks_.end()) {
         panels.push_back({mask->second.picture, "true mask"});
       }
       render::write_png(path, render::side_by_side(panels));
@@ -210,7 +214,7 @@ class Explainer {
       render::write_npy(path, std::vector<std::int64_t>(a.shape.begin() + 1, a.shape.end()), values);
       map["npy"] = path.string();
     }
-    if (const auto mask = masks_.find(item.path); mask != masks_.end()) {
+    if (const auto mask = masks_.find({item.path, target}); mask != masks_.end()) {
       map["inside_mask"] =
           measures::mass_accuracy(one_value_a_pixel(a, i, item.prepared), mask->second.inside);
     }
@@ -261,7 +265,7 @@ class Explainer {
   Console& console_;
   std::vector<Method> methods_;
   OutputNames names_;
-  std::map<fs::path, TrueMask> masks_;  // of the batch at hand
+  std::map<std::pair<fs::path, int>, TrueMask> masks_;  // of the batch at hand, by picture and target
   std::size_t best_;
   int fixed_;
   bool png_ = false, npy_ = false;
@@ -300,9 +304,9 @@ Command add_explain(CLI::App& program) {
       ->allow_extra_args(false)
       ->check(CLI::IsMember({"png", "npy"}))
       ->capture_default_str();
-  app->add_option(
-      "--masks", o->masks,
-      "Folder with a mask per picture, NAME.png, bright where the object is; drawn beside the maps");
+  app->add_option("--masks", o->masks,
+                  "Folder with true masks, NAME.png or NAME.LABEL.png, bright where the object is; drawn "
+                  "beside the maps");
   app->add_flag("--json", o->json, "One JSON object per picture and target on standard output");
   o->model.add_to(*app);
   o->common.add_to(*app);

@@ -94,14 +94,14 @@ class Classify(Case):
         self.assertEqual(self.good(*command, "--batch", 4, "--threads", 1).out, one)
 
     def test_quiet_and_notes(self):
-        r = self.good("classify", self.a)
+        r = self.good("classify", self.a, "--model", "cifar_resnet20")
         self.assertIn("seeded, untrained weights", r.err)
-        r = self.good("classify", self.a, "--quiet")
+        r = self.good("classify", self.a, "--model", "cifar_resnet20", "--quiet")
         self.assertEqual(r.err, "")
         self.assertIn(self.a, r.out)
 
-    def test_seeded_demo_is_reproducible(self):
-        command = ["classify", self.a, "--json", "--quiet"]
+    def test_seeded_weights_are_reproducible(self):
+        command = ["classify", self.a, "--model", "cifar_resnet20", "--json", "--quiet"]
         first = self.good(*command).out
         self.assertEqual(self.good(*command, "--seed", 1).out, first)
         self.assertNotEqual(self.good(*command, "--seed", 2).out, first)
