@@ -2,43 +2,17 @@
 //   bench_explain [--device sim] [--model resnet18] [--batch 1] [--size 224] [--runs 5] [--json FILE]
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <fstream>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 
 #include "attribution/attribute.h"
 #include "engine/models/load.h"
+#include "tests/bench/measure.h"
 
 using namespace retrace;
-
-namespace {
-
-struct Times {
-  double median = 0, low = 0, high = 0;  // milliseconds; 5th and 95th percentile
-};
-
-Times measure(Device& device, int runs, const std::function<void()>& work) {
-  work();  // packs weights, fills the memory pool
-  device.synchronize();
-  std::vector<double> all;
-  for (int i = 0; i < runs; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    work();
-    device.synchronize();
-    all.push_back(
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
-  }
-  std::sort(all.begin(), all.end());
-  const auto at = [&](double p) { return all[std::size_t(p * double(all.size() - 1) + 0.5)]; };
-  return {at(0.5), at(0.05), at(0.95)};
-}
-
-}  // namespace
 
 int main(int argc, char** argv) try {
   std::string device_name = "sim", model_name = "resnet18", json_path;
