@@ -35,38 +35,6 @@ __device__ __forceinline__ bool span_of(int pixels, int c, Span& span) {
   return true;
 }
 
-// Values past the last channel become 0.
-template <bool Wide>
-__device__ __forceinline__ void load_span(const float* from, const Span& span, float (&v)[8]) {
-#pragma unroll
-  for (int half = 0; half < 8; half += 4) {
-    if constexpr (Wide) {
-      float four[4] = {};
-      if (half < span.count) load_wide<4>(from + span.i + half, four);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) v[half + j] = four[j];
-    } else {
-#pragma unroll
-      for (int j = half; j < half + 4; ++j) v[j] = j < span.count ? from[span.i + j] : 0.0f;
-    }
-  }
-}
-template <bool Wide>
-__device__ __forceinline__ void store_span(float* to, const Span& span, const float (&v)[8]) {
-#pragma unroll
-  for (int half = 0; half < 8; half += 4) {
-    if constexpr (Wide) {
-      const float four[4] = {v[half], v[half + 1], v[half + 2], v[half + 3]};
-      if (half < span.count) store_wide<4>(to + span.i + half, four);
-    } else {
-#pragma unroll
-      for (int j = half; j < half + 4; ++j) {
-        if (j < span.count) to[span.i + j] = v[j];
-      }
-    }
-  }
-}
-
 // A null b adds nothing.
 template <bool Wide>
 __global__ void __launch_bounds__(threads)
@@ -74,10 +42,10 @@ __global__ void __launch_bounds__(threads)
   Span span;
   if (!span_of(pixels, c, span)) return;
   float v[8];
-  load_span<Wide>(a, span, v);
+  load_eight<Wide>(a + span.i, span.count, v);
   if (b) {
     float other[8];
-    load_span<Wide>(b, span, other);
+    load_eight<Wide>(b + span.i, span.count, other);
 #pragma unroll
     for (int j = 0; j < 8; ++j) v[j] += other[j];
   }
@@ -90,7 +58,7 @@ __global__ void __launch_bounds__(threads)
     }
     if (mask) mask[span.pixel * ((c + 7) / 8) + span.group] = std::uint8_t(bits);
   }
-  store_span<Wide>(y, span, v);
+  store_eight<Wide>(y + span.i, span.count, v);
 }
 
 template <bool Wide>
@@ -99,17 +67,17 @@ __global__ void __launch_bounds__(threads)
   Span span;
   if (!span_of(pixels, c, span)) return;
   float v[8];
-  load_span<Wide>(dy, span, v);
+  load_eight<Wide>(dy + span.i, span.count, v);
   if (e.pending) {
     float pending[8];
-    load_span<Wide>(e.pending, span, pending);
+    load_eight<Wide>(e.pending + span.i, span.count, pending);
 #pragma unroll
     for (int j = 0; j < 8; ++j) v[j] += pending[j];
   }
   const unsigned bits = e.mask[span.pixel * ((c + 7) / 8) + span.group];
 #pragma unroll
   for (int j = 0; j < 8; ++j) v[j] = bits >> j & 1 ? v[j] : 0.0f;
-  store_span<Wide>(dx, span, v);
+  store_eight<Wide>(dx + span.i, span.count, v);
 }
 
 dim3 grid_for(const char* launcher, int pixels, int c) {

@@ -127,39 +127,6 @@ __device__ __forceinline__ bool place_of_thread(int pixels, int c, Place& place)
 }
 
 template <bool Wide>
-__device__ __forceinline__ void load_eight(const float* from, int count, float (&v)[8]) {
-#pragma unroll
-  for (int half = 0; half < 8; half += 4) {
-    float four[4] = {};
-    if constexpr (Wide) {
-      if (half < count) load_wide<4>(from + half, four);
-    } else {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        if (half + j < count) four[j] = from[half + j];
-      }
-    }
-#pragma unroll
-    for (int j = 0; j < 4; ++j) v[half + j] = four[j];
-  }
-}
-template <bool Wide>
-__device__ __forceinline__ void store_eight(float* to, int count, const float (&v)[8]) {
-#pragma unroll
-  for (int half = 0; half < 8; half += 4) {
-    const float four[4] = {v[half], v[half + 1], v[half + 2], v[half + 3]};
-    if constexpr (Wide) {
-      if (half < count) store_wide<4>(to + half, four);
-    } else {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        if (half + j < count) to[half + j] = four[j];
-      }
-    }
-  }
-}
-
-template <bool Wide>
 __global__ void __launch_bounds__(threads) normalize(BatchNormFprop a) {
   Place at;
   if (!place_of_thread(a.pixels, a.c, at)) return;

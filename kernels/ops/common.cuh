@@ -72,6 +72,41 @@ __device__ __forceinline__ void store_wide(std::int32_t* to, const std::int32_t 
   }
 }
 
+// The first `count` of 8 neighbouring values; the others read as 0 and are not written. Wide ones go as float4: then
+// `count` is a multiple of 4 and the address of 16 bytes.
+template <bool Wide>
+__device__ __forceinline__ void load_eight(const float* from, int count, float (&v)[8]) {
+#pragma unroll
+  for (int half = 0; half < 8; half += 4) {
+    float four[4] = {};
+    if constexpr (Wide) {
+      if (half < count) load_wide<4>(from + half, four);
+    } else {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (half + j < count) four[j] = from[half + j];
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) v[half + j] = four[j];
+  }
+}
+template <bool Wide>
+__device__ __forceinline__ void store_eight(float* to, int count, const float (&v)[8]) {
+#pragma unroll
+  for (int half = 0; half < 8; half += 4) {
+    const float four[4] = {v[half], v[half + 1], v[half + 2], v[half + 3]};
+    if constexpr (Wide) {
+      if (half < count) store_wide<4>(to + half, four);
+    } else {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (half + j < count) to[half + j] = four[j];
+      }
+    }
+  }
+}
+
 // dx[pixel, channel .. channel + V) = mask ⊙ (own + pending); V = 4 needs `channels` and `channel` to be
 // multiples of 4, so that the four mask bits lie in one byte.
 template <int V>
