@@ -1,6 +1,7 @@
 # Every op but convolution, on each target.
 retrace_test(ops DEVICE LIBRARIES retrace_test_device SOURCES
   ops/activation.cpp
+  ops/batch_norm.cpp
   ops/cam.cpp
   ops/elementwise.cpp
   ops/linear.cpp
