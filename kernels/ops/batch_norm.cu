@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(threads) to_input(BatchNormBackward a, const d
     const unsigned bits = a.epilogue.mask ? a.epilogue.mask[1LL * pixel * ((a.c + 7) / 8) + at.group] : 0xffu;
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
-      const float own = scale[j] * (dy[j] - plain[j] - (x[j] - mean[j]) * inverse[j] * slope[j]);
+      const float own = scale[j] * multiply_add((mean[j] - x[j]) * inverse[j], slope[j], dy[j] - plain[j]);
       dy[j] = bits >> j & 1 ? own + pending[j] : 0.0f;
     }
     store_eight<Wide>(a.dx + i, at.count, dy);
@@ -240,9 +240,15 @@ void batch_norm_fprop(const BatchNormFprop& a, Stream stream) {
   if (a.relu_mask && !a.relu) refuse(me, "relu_mask", "given without relu", "null");
   const Operand mask{"relu_mask", a.relu_mask, 1LL * a.pixels * mask_pitch(a.c)};
   const Operand scratch{"workspace", a.workspace, 4 * batch_norm_workspace(a.pixels, a.c)};
-  for (const Operand& in : {x, mean, inverse, weight, bias, mask, scratch}) check_apart(me, y, in);
-  for (const Operand& in : {x, weight, bias, mean, inverse, mask}) check_apart(me, scratch, in);
-  check_same_or_apart(me, y, {"residual", a.residual, sizes.bytes});
+  const Operand residual{"residual", a.residual, sizes.bytes};
+  const Operand outs[] = {y,       mean, inverse, {"running_mean", a.running_mean, 4LL * a.c},
+                          scratch, mask, {"running_var", a.running_var, 4LL * a.c}};
+  for (const Operand& out : outs) {
+    for (const Operand& in : {x, weight, bias}) check_apart(me, out, in);
+    if (&out != outs) check_apart(me, out, residual);
+    for (const Operand* other = outs; other != &out; ++other) check_apart(me, out, *other);
+  }
+  check_same_or_apart(me, y, residual);
 
   const bool wide = a.c % 4 == 0 && aligned({a.x, a.y, a.residual}, 16);
   (wide ? launch_sums<true> : launch_sums<false>)(me, a.pixels, a.c, sizes, a.x, a.x, a.workspace, stream);
@@ -269,9 +275,17 @@ void batch_norm_backward(const BatchNormBackward& a, Stream stream) {
     for (const Operand& in : {x, dy, mean, inverse, weight, dx}) check_apart(me, out, in);
   }
   check_apart(me, dweight, dbias);
-  check_apart(me, dx, x);
+  for (const Operand& in : {x, mean, inverse, weight}) check_apart(me, dx, in);
   check_same_or_apart(me, dx, dy);
-  if (a.dx) check_epilogue(me, a.epilogue, dx, a.pixels, a.c);
+  if (a.dx) {
+    check_epilogue(me, a.epilogue, dx, a.pixels, a.c);
+    const Operand pending{"epilogue.pending", a.epilogue.pending, sizes.bytes};
+    const Operand mask{"epilogue.mask", a.epilogue.mask, 1LL * a.pixels * mask_pitch(a.c)};
+    for (const Operand& out : {scratch, dweight, dbias}) {
+      check_apart(me, out, pending);
+      check_apart(me, out, mask);
+    }
+  }
 
   const bool wide = a.c % 4 == 0 && aligned({a.x, a.dy, a.dx, a.epilogue.pending}, 16);
   (wide ? launch_sums<true> : launch_sums<false>)(me, a.pixels, a.c, sizes, a.dy, a.x, a.workspace, stream);

@@ -2,7 +2,7 @@
 //   loss = −Σ_i q_i · (x_i − m − log Σ_j exp(x_j − m)),  m = max x
 //   dlogits_i = scale · (softmax(x)_i · Σ q − q_i)
 //   q_i = (1 − smoothing) · target_i + smoothing / columns
-// A NaN anywhere makes its whole row NaN.
+// A NaN anywhere makes its whole row NaN. Classes and the rows of targets they stand for give the same bits.
 //
 // Shapes: logits, targets, dlogits [rows, columns] float32, classes [rows] int32, loss [rows] float32.
 //
@@ -17,7 +17,7 @@ constexpr int warps = 4;
 
 __device__ __forceinline__ float wanted(const CrossEntropy& a, long long row, int column) {
   const float target = a.classes ? float(a.classes[row] == column) : a.targets[row * a.columns + column];
-  return (1 - a.smoothing) * target + a.smoothing / float(a.columns);
+  return multiply_add(1 - a.smoothing, target, a.smoothing / float(a.columns));
 }
 
 __global__ void __launch_bounds__(32 * warps) loss_and_gradient(CrossEntropy a) {
@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(32 * warps) loss_and_gradient(CrossEntropy a) 
   for (int i = lane; i < a.columns; i += 32) {
     const float q = wanted(a, row, i);
     // 0 · ∞ is no loss where a class is not wanted, but a NaN is one wherever it stands.
-    if (q != 0 || x[i] != x[i]) loss -= q * (x[i] - largest - log_sum);
+    if (q != 0 || x[i] != x[i]) loss = multiply_add(-q, x[i] - largest - log_sum, loss);
   }
   loss = warp_sum(loss);
   const bool no_class = a.classes && (a.classes[row] < 0 || a.classes[row] >= a.columns);
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(32 * warps) loss_and_gradient(CrossEntropy a) 
   if (!a.dlogits) return;
   for (int i = lane; i < a.columns; i += 32) {
     const float p = expf(x[i] - largest) / sum;
-    a.dlogits[row * a.columns + i] = no_class ? NAN : a.scale * (p * mass - wanted(a, row, i));
+    a.dlogits[row * a.columns + i] = no_class ? NAN : a.scale * multiply_add(p, mass, -wanted(a, row, i));
   }
 }
 

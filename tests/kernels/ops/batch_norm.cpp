@@ -1,296 +1,386 @@
 #include "tests/reference/batch_norm.h"
 
-#include <cmath>
-
 #include "tests/kernels/ops/support.h"
 
 using namespace retrace;
 using namespace retrace::test;
+using reference::Values;
 
 namespace {
 
-struct NormShape {
-  int pixels, c;
-};
-// The fewest pixels; odd ones; one slice of 512 and two, several; channels that are and are not whole mask bytes and
-// 16-byte loads, one block of 32 and more.
-const NormShape shapes[] = {{2, 1},    {3, 3},     {7, 5},     {31, 8}, {512, 4},
-                        {513, 12}, {1030, 33}, {5000, 16}, {97, 64}};
+// Slices of the sums begin at 513 pixels; blocks of 4 pixels and 32 pixels have tails; channels below, at and above
+// the 4 and 8 of a thread and the 32 of a block, by 4 and not.
+const int pixel_counts[] = {2, 3, 7, 513, 1025, 5000};
+const int channel_counts[] = {1, 3, 4, 5, 8, 12, 16, 33, 64};
+constexpr float epsilon = 1e-5f, momentum = 0.1f;
+constexpr double unit = 1.0 / (1 << 24);  // half a unit in the last place, of 1
 
-reference::Values doubles(const Floats& v) {
-  return {v.begin(), v.end()};
+Values wide(const Floats& values) {
+  return {values.begin(), values.end()};
+}
+Floats narrow(const Values& values) {
+  Floats out;
+  for (const double v : values) out.push_back(float(v));
+  return out;
+}
+Floats shifted(Floats values, int offset) {
+  if (!values.empty()) values.insert(values.begin(), std::size_t(offset), 0.0f);
+  return values;
+}
+
+// Each value has its own bound.
+void check_bounded(const Floats& got, const Values& want, const Values& bound) {
+  REQUIRE(got.size() == want.size());
+  REQUIRE(got.size() == bound.size());
+  Values off(got.size());
+  for (std::size_t i = 0; i < got.size(); ++i) off[i] = (double(got[i]) - want[i]) / bound[i];
+  const Comparison c = compare(off, Values(off.size(), 0));
+  CHECK_MESSAGE(c.max_abs <= 1, "at ", c.worst, ": got ", got[c.worst], ", want ", want[c.worst], " within ",
+                bound[c.worst]);
+}
+
+// A layer's operands; an empty residual is left out.
+struct Layer {
+  int pixels, c;
+  Floats x, weight, bias, residual, running_mean, running_var;
+  bool relu = false;
+};
+Layer random_layer(int pixels, int c, bool residual, bool relu, float low = -1, float high = 1) {
+  const long long count = 1LL * pixels * c;
+  Layer l{pixels,
+          c,
+          random_floats(count, 1, low, high),
+          random_floats(c, 2, 0.5f, 1.5f),
+          random_floats(c, 3),
+          residual ? random_floats(count, 4) : Floats(),
+          random_floats(c, 5),
+          random_floats(c, 6, 0.5f, 2),
+          relu};
+  for (std::size_t i = 1; i < l.weight.size(); i += 2) l.weight[i] *= -1;
+  return l;
 }
 
 struct Forward {
   Floats y, mean, inverse_std, running_mean, running_var;
   Bytes mask;
 };
-
-struct Extras {
-  bool residual = false, relu = false, in_place = false;
-};
-
-struct Data {
-  Data(const NormShape& s, float mean)
-      : x(random_floats(1LL * s.pixels * s.c, 1, mean - 1, mean + 1)),
-        weight(random_floats(s.c, 2, 0.5f, 1.5f)),
-        bias(random_floats(s.c, 3)),
-        residual(random_floats(1LL * s.pixels * s.c, 4)),
-        running_mean(random_floats(s.c, 5)),
-        running_var(random_floats(s.c, 6, 0.5f, 2)) {}
-  Floats x, weight, bias, residual, running_mean, running_var;
-};
-
-Forward forward(const NormShape& s, const Data& d, const Extras& e) {
-  const long long count = 1LL * s.pixels * s.c;
-  const Input<float> x(d.x), weight(d.weight), bias(d.bias), residual(d.residual),
-      running_mean(d.running_mean), running_var(d.running_var);
-  const Output<float> y(count), mean(s.c), inverse(s.c),
-      workspace(kernels::batch_norm_workspace(s.pixels, s.c));
-  const Output<std::uint8_t> mask(1LL * s.pixels * kernels::mask_pitch(s.c));
+// `offset` floats behind a 16-byte boundary.
+Forward forward(const Layer& l, bool in_place = false, int offset = 0, float momentum_given = momentum) {
+  const long long count = 1LL * l.pixels * l.c;
+  const Input<float> x(shifted(l.x, offset)), weight(l.weight), bias(l.bias), residual(shifted(l.residual, offset));
+  const Input<float> running_mean(l.running_mean), running_var(l.running_var);
+  const Output<float> y(count + offset), mean(l.c), inverse_std(l.c);
+  const Output<std::uint8_t> mask(1LL * l.pixels * kernels::mask_pitch(l.c));
+  const Output<float> workspace(kernels::batch_norm_workspace(l.pixels, l.c));
   kernels::BatchNormFprop a;
-  a.pixels = s.pixels;
-  a.c = s.c;
-  a.x = x;
+  a.pixels = l.pixels;
+  a.c = l.c;
+  a.x = x + offset;
   a.weight = weight;
   a.bias = bias;
-  if (e.residual) a.residual = residual;
-  a.relu = e.relu;
+  a.epsilon = epsilon;
+  a.momentum = momentum_given;
+  a.residual = l.residual.empty() ? nullptr : residual + offset;
+  a.relu = l.relu;
   a.running_mean = running_mean;
   a.running_var = running_var;
   a.mean = mean;
-  a.inverse_std = inverse;
-  a.y = e.in_place ? static_cast<float*>(residual) : static_cast<float*>(y);
-  if (e.relu) a.relu_mask = mask;
+  a.inverse_std = inverse_std;
+  a.y = in_place ? residual + offset : y + offset;
+  if (l.relu) a.relu_mask = mask;
   a.workspace = workspace;
   table().batch_norm_fprop(a, stream());
-  return {e.in_place ? residual.to_host() : y.to_host(),
+  Floats out = in_place ? residual.to_host() : y.to_host();
+  out.erase(out.begin(), out.begin() + offset);
+  return {out,
           mean.to_host(),
-          inverse.to_host(),
+          inverse_std.to_host(),
           running_mean.to_host(),
           running_var.to_host(),
-          e.relu ? mask.to_host() : Bytes()};
+          l.relu ? mask.to_host() : Bytes()};
+}
+Floats joined(std::initializer_list<Floats> parts) {
+  Floats all;
+  for (const Floats& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+// Every result of the layer, in every order of threads; the batch cannot be cut.
+Forward forward_in_every_order(const Layer& l, bool in_place) {
+  Forward got;
+  run_all_ways(1, [&](int, int) {
+    got = forward(l, in_place);
+    return Results{.y = joined({got.y, got.mean, got.inverse_std, got.running_mean, got.running_var}),
+                   .mask = got.mask};
+  });
+  return got;
+}
+
+void check_forward(const Layer& l, const Forward& got) {
+  const auto c = std::size_t(l.c);
+  const double n = l.pixels;
+  const reference::BatchStatistics s = reference::batch_statistics(c, wide(l.x), double(epsilon));
+  Values mean_bound(c), inverse_bound(c), running_mean(c), running_var(c), mean_step(c), var_step(c);
+  for (std::size_t i = 0; i < c; ++i) {
+    const double keep = 1 - double(momentum), rate = double(momentum), unbiased = s.variance[i] * n / (n - 1);
+    // Sums are kept in double: nothing but the rounding of the result.
+    mean_bound[i] = unit * std::abs(s.mean[i]) * 1.001 + 1e-12;
+    inverse_bound[i] = unit * s.inverse_std[i] * 1.001 + 1e-12;
+    running_mean[i] = keep * double(l.running_mean[i]) + rate * s.mean[i];
+    running_var[i] = keep * double(l.running_var[i]) + rate * unbiased;
+    // Two products and a sum of rounded factors.
+    mean_step[i] = 4 * unit * (std::abs(double(l.running_mean[i])) + std::abs(s.mean[i]));
+    var_step[i] = 4 * unit * (double(l.running_var[i]) + unbiased);
+  }
+  check_bounded(got.mean, s.mean, mean_bound);
+  check_bounded(got.inverse_std, s.inverse_std, inverse_bound);
+  if (!l.running_mean.empty()) {
+    check_bounded(got.running_mean, running_mean, mean_step);
+    check_bounded(got.running_var, running_var, var_step);
+  }
+  Values want = reference::batch_norm(wide(l.x), wide(l.weight), wide(l.bias), double(epsilon));
+  Values bound(want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const std::size_t k = i % c;
+    const double slope = s.inverse_std[k] * std::abs(double(l.weight[k])), bias = double(l.bias[k]);
+    const double residual = l.residual.empty() ? 0 : double(l.residual[i]);
+    // The mean is off by `unit` of itself, which the slope magnifies; x − mean and the product by the slope (itself
+    // rounded twice) and the sums are each rounded once.
+    bound[i] = unit * (std::abs(s.mean[k]) * slope + 6 * std::abs(want[i] - bias) + 3 * std::abs(bias) +
+                       2 * std::abs(residual));
+    want[i] += residual;
+  }
+  if (l.relu) reference::relu(want);
+  check_bounded(got.y, want, bound);
+  if (l.relu) CHECK_SAME_BITS(got.mask, reference::mask_of(wide(got.y), c));
+}
+
+struct Backward {
+  Floats dx, dweight, dbias;
+};
+struct BackwardRun {
+  Floats dy, pending, dweight_before, dbias_before;  // empty: left out
+  Bytes mask;
+  bool in_place = false, want_dx = true;
+};
+Backward backward(const Layer& l, const BackwardRun& run, int offset = 0) {
+  const reference::BatchStatistics s =
+      reference::batch_statistics(std::size_t(l.c), wide(l.x), double(epsilon));
+  const Input<float> x(shifted(l.x, offset)), dy(shifted(run.dy, offset)), weight(l.weight);
+  const Input<float> mean(narrow(s.mean)), inverse_std(narrow(s.inverse_std));
+  const Input<float> pending(shifted(run.pending, offset)), dweight_sum(run.dweight_before),
+      dbias_sum(run.dbias_before);
+  const Input<std::uint8_t> mask(run.mask);
+  const Output<float> dx(1LL * l.pixels * l.c + offset), dweight(l.c), dbias(l.c);
+  const Output<float> workspace(kernels::batch_norm_workspace(l.pixels, l.c));
+  kernels::BatchNormBackward a;
+  a.pixels = l.pixels;
+  a.c = l.c;
+  a.x = x + offset;
+  a.dy = dy + offset;
+  a.weight = weight;
+  a.mean = mean;
+  a.inverse_std = inverse_std;
+  a.accumulate = !run.dweight_before.empty();
+  a.dweight = a.accumulate ? dweight_sum : static_cast<float*>(dweight);
+  a.dbias = a.accumulate ? dbias_sum : static_cast<float*>(dbias);
+  a.epilogue.pending = run.pending.empty() ? nullptr : pending + offset;
+  a.epilogue.mask = mask;
+  if (run.want_dx) a.dx = run.in_place ? dy + offset : dx + offset;
+  a.workspace = workspace;
+  table().batch_norm_backward(a, stream());
+  Floats out = run.in_place ? dy.to_host() : dx.to_host();
+  out.erase(out.begin(), out.begin() + offset);
+  return {run.want_dx ? out : Floats(), a.accumulate ? dweight_sum.to_host() : dweight.to_host(),
+          a.accumulate ? dbias_sum.to_host() : dbias.to_host()};
+}
+Backward backward_in_every_order(const Layer& l, const BackwardRun& run) {
+  Backward got;
+  run_all_ways(1, [&](int, int) {
+    got = backward(l, run);
+    return Results{.y = joined({got.dx, got.dweight, got.dbias})};
+  });
+  return got;
+}
+
+void check_backward(const Layer& l, const BackwardRun& run, const Backward& got) {
+  const auto c = std::size_t(l.c);
+  const double n = l.pixels;
+  const reference::BatchStatistics s = reference::batch_statistics(c, wide(l.x), double(epsilon));
+  reference::BatchNormGradients want =
+      reference::batch_norm_backward(wide(l.x), wide(run.dy), wide(l.weight), double(epsilon));
+  Values bound(want.dx.size()), dweight_bound(c), dbias_bound(c);
+  for (std::size_t i = 0; i < bound.size(); ++i) {
+    const std::size_t k = i % c;
+    const double plain = std::abs(want.dbias[k]) / n, slope = std::abs(want.dweight[k]) / n;
+    const double normal = std::abs(double(l.x[i]) - s.mean[k]) * s.inverse_std[k];
+    const double pending = run.pending.empty() ? 0 : std::abs(double(run.pending[i]));
+    // At most 8 roundings of the three terms; and the rounded mean shifts x̂, here and within Σ dy · x̂.
+    bound[i] = unit * std::abs(double(l.weight[k])) * s.inverse_std[k] *
+                   (8 * (std::abs(double(run.dy[i])) + plain + normal * slope) +
+                    std::abs(s.mean[k]) * s.inverse_std[k] * (slope + plain * normal)) +
+               2 * unit * pending;
+  }
+  for (std::size_t k = 0; k < c; ++k) {
+    const double dweight_before = run.dweight_before.empty() ? 0 : double(run.dweight_before[k]);
+    const double dbias_before = run.dbias_before.empty() ? 0 : double(run.dbias_before[k]);
+    // Sums in double: the mean's and the deviation's rounding, the result's, and that of the addition.
+    dweight_bound[k] = unit * (std::abs(s.mean[k]) * s.inverse_std[k] * std::abs(want.dbias[k]) +
+                               3 * std::abs(want.dweight[k]) + std::abs(dweight_before)) +
+                       1e-11;
+    dbias_bound[k] = unit * (2.1 * std::abs(want.dbias[k]) + std::abs(dbias_before)) + 1e-11;
+    want.dweight[k] += dweight_before;
+    want.dbias[k] += dbias_before;
+  }
+  check_bounded(got.dweight, want.dweight, dweight_bound);
+  check_bounded(got.dbias, want.dbias, dbias_bound);
+  if (!run.want_dx) return;
+  reference::finish(want.dx, run.pending, run.mask, c);
+  check_bounded(got.dx, want.dx, bound);
 }
 
 }  // namespace
 
 TEST_CASE("batch_norm_fprop") {
-  for (const NormShape& s : shapes) {
-    for (const Extras& e :
-         {Extras{}, Extras{true, true, false}, Extras{true, false, true}, Extras{false, true, false}}) {
-      CAPTURE(s.pixels);
-      CAPTURE(s.c);
-      CAPTURE(e.residual);
-      CAPTURE(e.relu);
-      const Data d(s, 0);
-      Forward got;
-      run_all_ways(1, [&](int, int) {
-        got = forward(s, d, e);
-        Floats all = got.y;
-        for (const Floats* more : {&got.mean, &got.inverse_std, &got.running_mean, &got.running_var}) {
-          all.insert(all.end(), more->begin(), more->end());
-        }
-        return Results{.y = all, .mask = got.mask};
-      });
-      auto want =
-          reference::batch_norm(s.pixels, s.c, doubles(d.x), doubles(d.weight), doubles(d.bias), 1e-5);
-      Floats running_mean = d.running_mean, running_var = d.running_var;
-      for (std::size_t j = 0; j < std::size_t(s.c); ++j) {
-        running_mean[j] = float(0.9 * double(running_mean[j]) + 0.1 * want.mean[j]);
-        running_var[j] = float(0.9 * double(running_var[j]) + 0.1 * want.unbiased[j]);
+  struct Variant {
+    bool residual, relu, in_place;
+  };
+  const Variant variants[] = {{false, false, false}, {false, true, false}, {true, true, false},
+                              {true, true, true},    {true, false, true}};
+  int turn = 0;
+  for (const int pixels : pixel_counts) {
+    for (const int c : channel_counts) {
+      for (int v = 0; v < 5; ++v) {
+        if (pixels > 7 && v != turn % 5) continue;  // the large ones take turns
+        const auto& [residual, relu, in_place] = variants[v];
+        CAPTURE(pixels);
+        CAPTURE(c);
+        CAPTURE(residual);
+        CAPTURE(relu);
+        CAPTURE(in_place);
+        const Layer l = random_layer(pixels, c, residual, relu);
+        const Forward got = forward_in_every_order(l, in_place);
+        check_forward(l, got);
+        // One float off a 16-byte boundary, where no wide load may run.
+        const Forward off = forward(l, in_place, 1);
+        CHECK_SAME_BITS(off.y, got.y);
+        CHECK_SAME_BITS(off.mask, got.mask);
+        CHECK_SAME_BITS(off.running_var, got.running_var);
       }
-      for (std::size_t i = 0; i < want.y.size(); ++i) {
-        if (e.residual) want.y[i] += double(d.residual[i]);
-        if (e.relu) want.y[i] = std::max(want.y[i], 0.0);
-      }
-      // Sums are made in double: what is left is the rounding of statistics and results to float, 6e-8 of values up
-      // to 3 a step; with two or three pixels the deviation may be small and its inverse large.
-      CHECK_CLOSE(got.y, want.y, s.pixels < 8 ? 3e-5 : 2e-6, 1e-6);
-      CHECK_CLOSE(got.mean, want.mean, 1e-7, 1e-6);
-      CHECK(compare(got.inverse_std, want.inverse_std).relative_rms < 1e-7);
-      CHECK_CLOSE(got.running_mean, running_mean, 2e-7, 1e-6);
-      CHECK_CLOSE(got.running_var, running_var, 2e-7, 1e-6);
-      if (!e.relu) continue;
-      const int pitch = kernels::mask_pitch(s.c);
-      for (int p = 0; p < s.pixels; ++p) {
-        for (int j = 0; j < pitch * 8; ++j) {
-          const bool bit = got.mask[std::size_t(p * pitch + j / 8)] >> (j % 8) & 1;
-          REQUIRE(bit == (j < s.c && got.y[std::size_t(p * s.c + j)] > 0));
-        }
-      }
+      ++turn;
     }
   }
 }
 
-TEST_CASE("batch_norm_fprop with a mean a hundred times the deviation") {
-  const NormShape s{3000, 8};
-  const Data d(s, 100);
-  const Forward got = forward(s, d, {});
-  const auto want =
-      reference::batch_norm(s.pixels, s.c, doubles(d.x), doubles(d.weight), doubles(d.bias), 1e-5);
-  // Squares of 1e4 with a variance of 1/3 between them: float sums would lose all of it, double ones nothing. The mean
-  // itself is a float, 4e-6 off at 100, of a deviation of 0.58.
-  CHECK(compare(got.inverse_std, want.inverse_std).relative_rms < 1e-6);
-  CHECK(compare(got.y, want.y).relative_rms < 2e-5);
+TEST_CASE("batch_norm_fprop: a mean far above the deviation") {
+  // Uniform of mean 100 and deviation 1. Σ x² is 10^4 a value: in float32 the variance would be off by 1e-3.
+  Layer l = random_layer(5000, 8, false, false, 100 - 1.7320508f, 100 + 1.7320508f);
+  const Forward got = forward_in_every_order(l, false);
+  check_forward(l, got);
+  // The mean, near 100, is rounded to 2^-18, off by 4e-6 at most; x − mean is exact then, and so x̂ is off by
+  // 4e-6 and a few roundings of up to 1.7.
+  l.weight.assign(8, 1);
+  l.bias.assign(8, 0);
+  CHECK_CLOSE(forward(l).y, reference::batch_norm(wide(l.x), wide(l.weight), wide(l.bias), double(epsilon)), 5e-6,
+              1e-5);
 }
 
-TEST_CASE("the reference's own gradient is the slope of its forward pass") {
-  const NormShape s{5, 3};
-  const Data d(s, 0);
-  const auto x = doubles(d.x), weight = doubles(d.weight), bias = doubles(d.bias);
-  const auto dy = doubles(random_floats(15, 9));
-  const auto loss = [&](const reference::Values& at, const reference::Values& w, const reference::Values& b) {
-    const auto y = reference::batch_norm(s.pixels, s.c, at, w, b, 1e-5).y;
-    double sum = 0;
-    for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
-    return sum;
-  };
-  const auto g = reference::batch_norm_backward(s.pixels, s.c, x, dy, weight,
-                                                reference::batch_norm(s.pixels, s.c, x, weight, bias, 1e-5));
-  const auto slope = [&](reference::Values v, std::size_t i, auto at) {
-    v[i] += 1e-5;
-    const double up = at(v);
-    v[i] -= 2e-5;
-    return (up - at(v)) / 2e-5;
-  };
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    CHECK(g.dx[i] ==
-          doctest::Approx(slope(x, i, [&](const auto& v) { return loss(v, weight, bias); })).epsilon(1e-5));
+TEST_CASE("batch_norm_fprop: a constant channel, a NaN, no running statistics, momentum 0 and 1") {
+  Layer l = random_layer(70, 5, false, true);
+  for (std::size_t i = 0; i < 70; ++i) {
+    l.x[i * 5 + 1] = 100.1f;  // Σ x² − (Σ x)² / n may round below 0
+    l.x[i * 5 + 2] = 0;
   }
-  for (std::size_t i = 0; i < 3; ++i) {
-    CHECK(g.dweight[i] == doctest::Approx(slope(weight, i, [&](const auto& v) { return loss(x, v, bias); })));
-    CHECK(g.dbias[i] == doctest::Approx(slope(bias, i, [&](const auto& v) { return loss(x, weight, v); })));
+  l.x[5 * 33 + 3] = nan_value;
+  const Forward got = forward(l);
+  for (std::size_t i = 0; i < 70; ++i) {
+    CHECK(got.y[i * 5 + 1] == std::max(0.0f, l.bias[1]));
+    CHECK(got.y[i * 5 + 2] == std::max(0.0f, l.bias[2]));
+    CHECK(std::isnan(got.y[i * 5 + 3]));
+    CHECK(!(got.mask[i] >> 3 & 1));
+    CHECK(std::isfinite(got.y[i * 5 + 4]));
   }
+  // Σ x² is 7e5, off by 1e-10 after 70 additions in double: nothing beside epsilon.
+  CHECK(std::abs(got.inverse_std[1] * std::sqrt(epsilon) - 1) < 1e-6f);
+  CHECK(std::abs(got.inverse_std[2] * std::sqrt(epsilon) - 1) < 1e-6f);
+  CHECK(std::isnan(got.running_mean[3]));
+  CHECK(std::isnan(got.running_var[3]));
+
+  Layer bare = random_layer(70, 5, false, true);
+  const Forward with = forward(bare), kept = forward(bare, false, 0, 0), replaced = forward(bare, false, 0, 1);
+  CHECK_SAME_BITS(kept.running_mean, bare.running_mean);
+  CHECK_SAME_BITS(kept.running_var, bare.running_var);
+  CHECK_SAME_BITS(replaced.running_mean, with.mean);
+  bare.running_mean.clear();
+  bare.running_var.clear();
+  CHECK_SAME_BITS(forward(bare).y, with.y);
 }
 
 TEST_CASE("batch_norm_backward") {
-  for (const NormShape& s : shapes) {
-    for (const int kind : {0, 1, 2, 3}) {  // plain; in place of dy; accumulated, with pending and mask; no dx
-      CAPTURE(s.pixels);
-      CAPTURE(s.c);
-      CAPTURE(kind);
-      const Data d(s, 0.3f);
-      const long long count = 1LL * s.pixels * s.c;
-      const auto stats =
-          reference::batch_norm(s.pixels, s.c, doubles(d.x), doubles(d.weight), doubles(d.bias), 1e-5);
-      const Floats mean(stats.mean.begin(), stats.mean.end()),
-          inverse(stats.inverse_std.begin(), stats.inverse_std.end());
-      const Floats host_dy = random_floats(count, 7), pending = random_floats(count, 8);
-      const Floats before_w = random_floats(s.c, 9), before_b = random_floats(s.c, 10);
-      const Bytes host_mask = random_mask(s.pixels, s.c, 11);
-      const auto run = [&](int, int) {
-        const Input<float> x(d.x), dy(host_dy), weight(d.weight), m(mean), i(inverse), p(pending),
-            w(before_w), b(before_b);
-        const Input<std::uint8_t> mask(host_mask);
-        const Output<float> dx(count), workspace(kernels::batch_norm_workspace(s.pixels, s.c));
-        kernels::BatchNormBackward a;
-        a.pixels = s.pixels;
-        a.c = s.c;
-        a.x = x;
-        a.dy = dy;
-        a.weight = weight;
-        a.mean = m;
-        a.inverse_std = i;
-        a.accumulate = kind == 2;
-        a.dweight = w;
-        a.dbias = b;
-        if (kind == 2) a.epilogue = {p, mask};
-        a.dx = kind == 3 ? nullptr : kind == 1 ? static_cast<float*>(dy) : static_cast<float*>(dx);
-        a.workspace = workspace;
-        table().batch_norm_backward(a, stream());
-        Floats all = kind == 3 ? Floats() : kind == 1 ? dy.to_host() : dx.to_host();
-        for (const Floats& more : {w.to_host(), b.to_host()}) all.insert(all.end(), more.begin(), more.end());
-        return Results{.y = all};
-      };
-      const Floats got = run_all_ways(1, run).y;
-      auto want = reference::batch_norm_backward(s.pixels, s.c, doubles(d.x), doubles(host_dy),
-                                                 doubles(d.weight), stats);
-      if (kind == 2) {
-        for (std::size_t j = 0; j < std::size_t(s.c); ++j) {
-          want.dweight[j] += double(before_w[j]);
-          want.dbias[j] += double(before_b[j]);
-        }
-        for (int p = 0; p < s.pixels; ++p) {
-          for (int j = 0; j < s.c; ++j) {
-            const std::size_t at = std::size_t(p * s.c + j);
-            const bool open = host_mask[std::size_t(p * kernels::mask_pitch(s.c) + j / 8)] >> (j % 8) & 1;
-            want.dx[at] = open ? want.dx[at] + double(pending[at]) : 0;
-          }
-        }
+  int turn = 0;
+  for (const int pixels : pixel_counts) {
+    for (const int c : channel_counts) {
+      for (int v = 0; v < 4; ++v) {
+        if (pixels > 7 && v != turn % 4) continue;
+        const bool accumulate = v % 2 == 1, in_place = v >= 2;
+        CAPTURE(pixels);
+        CAPTURE(c);
+        CAPTURE(v);
+        const Layer l = random_layer(pixels, c, false, false);
+        const long long count = 1LL * pixels * c;
+        BackwardRun run;
+        run.dy = random_floats(count, 7);
+        run.in_place = in_place;
+        if (accumulate) run.dweight_before = random_floats(c, 8), run.dbias_before = random_floats(c, 9);
+        if (v == 1 || v == 2) run.pending = random_floats(count, 10);
+        if (v >= 2) run.mask = random_mask(pixels, c, 11);
+        const Backward got = backward_in_every_order(l, run);
+        check_backward(l, run, got);
+        const Backward off = backward(l, run, 1);
+        CHECK_SAME_BITS(off.dx, got.dx);
+        CHECK_SAME_BITS(off.dweight, got.dweight);
+        CHECK_SAME_BITS(off.dbias, got.dbias);
+        run.want_dx = run.in_place = false;  // the parameters' gradients alone
+        const Backward parameters = backward(l, run);
+        CHECK_SAME_BITS(parameters.dweight, got.dweight);
+        CHECK_SAME_BITS(parameters.dbias, got.dbias);
       }
-      reference::Values all = kind == 3 ? reference::Values() : want.dx;
-      all.insert(all.end(), want.dweight.begin(), want.dweight.end());
-      all.insert(all.end(), want.dbias.begin(), want.dbias.end());
-      // Sums in double of floats; statistics rounded to float, and differences of values up to 1 times an inverse
-      // deviation that two or three pixels can make large.
-      CHECK_CLOSE(got, all, s.pixels < 8 ? 2e-4 : 3e-5, 2e-6);
+      ++turn;
     }
   }
 }
 
-TEST_CASE("batch_norm refuses what it cannot work on") {
-  const Output<float> x(32), y(32), dy(32), c1(8), c2(8), c3(8), c4(8), c5(8), c6(8), workspace(200);
-  const Output<std::uint8_t> mask(32);
-  kernels::BatchNormFprop f;
-  f.pixels = 4;
-  f.c = 8;
-  f.x = x;
-  f.weight = c1;
-  f.bias = c2;
-  f.mean = c3;
-  f.inverse_std = c4;
-  f.y = y;
-  f.workspace = workspace;
-  const auto forward_with = [&](auto change) {
-    kernels::BatchNormFprop a = f;
-    change(a);
-    return [a] { table().batch_norm_fprop(a, stream()); };
+TEST_CASE("batch_norm_backward: a mean far above the deviation") {
+  const Layer l = random_layer(1025, 6, false, false, 100 - 1.7320508f, 100 + 1.7320508f);
+  BackwardRun run;
+  run.dy = random_floats(1025 * 6, 7);
+  check_backward(l, run, backward_in_every_order(l, run));
+}
+
+TEST_CASE("the reference of batch norm: gradients against finite differences") {
+  const std::size_t c = 3, count = 7 * c;
+  Values x = wide(random_floats(count, 1)), weight = wide(random_floats(c, 2)), bias = wide(random_floats(c, 3));
+  const Values dy = wide(random_floats(count, 4));
+  const auto loss = [&] {
+    const Values y = reference::batch_norm(x, weight, bias, double(epsilon));
+    double sum = 0;
+    for (std::size_t i = 0; i < count; ++i) sum += dy[i] * y[i];
+    return sum;
   };
-  forward_with([](auto&) {})();
-  check_refused(forward_with([](auto& a) { a.pixels = 1; }),
-                {"batch_norm_fprop", "pixels is 1", "at least 2"});
-  check_refused(forward_with([](auto& a) { a.c = 0; }), {"c is 0"});
-  check_refused(forward_with([](auto& a) { a.x = nullptr; }), {"x is null"});
-  check_refused(forward_with([](auto& a) { a.weight = nullptr; }), {"weight is null"});
-  check_refused(forward_with([](auto& a) { a.bias = nullptr; }), {"bias is null"});
-  check_refused(forward_with([](auto& a) { a.mean = nullptr; }), {"mean is null"});
-  check_refused(forward_with([](auto& a) { a.inverse_std = nullptr; }), {"inverse_std is null"});
-  check_refused(forward_with([](auto& a) { a.y = nullptr; }), {"y is null"});
-  check_refused(forward_with([](auto& a) { a.workspace = nullptr; }), {"workspace is null"});
-  check_refused(forward_with([](auto& a) { a.workspace += 1; }), {"workspace", "8 bytes"});
-  check_refused(forward_with([](auto& a) { a.epsilon = 0; }), {"epsilon", "above 0"});
-  check_refused(forward_with([](auto& a) { a.momentum = 1.5f; }), {"momentum", "0 to 1"});
-  check_refused(forward_with([&](auto& a) { a.running_mean = c5; }),
-                {"running_var is null", "both or neither"});
-  check_refused(forward_with([&](auto& a) { a.relu_mask = mask; }), {"relu_mask", "without relu"});
-  check_refused(forward_with([&](auto& a) { a.y = x; }), {"y", "memory of x"});
-  check_refused(forward_with([&](auto& a) { a.residual = y + 8; }), {"y", "memory of residual"});
-  kernels::BatchNormBackward b;
-  b.pixels = 4;
-  b.c = 8;
-  b.x = x;
-  b.dy = dy;
-  b.weight = c1;
-  b.mean = c2;
-  b.inverse_std = c3;
-  b.dweight = c4;
-  b.dbias = c5;
-  b.dx = y;
-  b.workspace = workspace;
-  const auto backward_with = [&](auto change) {
-    kernels::BatchNormBackward a = b;
-    change(a);
-    return [a] { table().batch_norm_backward(a, stream()); };
+  const auto slopes = [&](Values& of) {
+    Values d;
+    for (double& v : of) {
+      const double before = v, h = 1e-5;
+      v = before + h;
+      const double above = loss();
+      v = before - h;
+      d.push_back((above - loss()) / (2 * h));
+      v = before;
+    }
+    return d;
   };
-  backward_with([](auto&) {})();
-  check_refused(backward_with([](auto& a) { a.pixels = 1; }), {"batch_norm_backward", "pixels is 1"});
-  check_refused(backward_with([](auto& a) { a.dy = nullptr; }), {"dy is null"});
-  check_refused(backward_with([](auto& a) { a.dweight = nullptr; }), {"dweight is null"});
-  check_refused(backward_with([](auto& a) { a.dbias = nullptr; }), {"dbias is null"});
-  check_refused(backward_with([](auto& a) { a.workspace = nullptr; }), {"workspace is null"});
-  check_refused(backward_with([&](auto& a) { a.dx = x; }), {"dx", "memory of x"});
-  check_refused(backward_with([&](auto& a) { a.dx = dy + 1; }), {"dx", "memory of dy"});
-  check_refused(backward_with([&](auto& a) { a.dbias = c4; }), {"dweight", "memory of dbias"});
-  check_refused(backward_with([&](auto& a) { a.dweight = c1; }), {"dweight", "memory of weight"});
-  CHECK(kernels::batch_norm_workspace(512, 3) == 2 * 4 * 3);
+  const reference::BatchNormGradients g = reference::batch_norm_backward(x, dy, weight, double(epsilon));
+  // h² = 1e-10 times a third derivative of about 10, and roundings of 1e-15 / h.
+  CHECK_CLOSE(slopes(x), g.dx, 1e-8, 1e-8);
+  CHECK_CLOSE(slopes(weight), g.dweight, 1e-8, 1e-8);
+  CHECK_CLOSE(slopes(bias), g.dbias, 1e-8, 1e-8);
 }

@@ -1,4 +1,5 @@
-# Every op but convolution, on each target.
+# Every op but convolution, on each target; philox.cu is a kernel of its own, on the simulator.
+retrace_simulate(ops/philox.cu)
 retrace_test(ops DEVICE LIBRARIES retrace_test_device SOURCES
   ops/activation.cpp
   ops/batch_norm.cpp
@@ -10,6 +11,7 @@ retrace_test(ops DEVICE LIBRARIES retrace_test_device SOURCES
   ops/linear_wgrad.cpp
   ops/normalize.cpp
   ops/optimizer.cpp
+  ops/philox.cu
   ops/pool.cpp
   ops/reduce.cpp
   ops/shortcut.cpp
