@@ -84,6 +84,16 @@ void Trainer::not_finite(const Tape& tape, NodeId logits, double loss, double no
                           loss, norm));
 }
 
+void Trainer::require_finite() const {
+  for (const Parameter& p : network_->parameters().all()) {
+    if (!all_finite(p.value))
+      throw Error(fmt::format("step {}: parameter {} is not finite", steps_, p.spec.name));
+  }
+  for (const StateTensor& t : state_tensors()) {
+    if (!all_finite(t.value)) throw Error(fmt::format("step {}: {} is not finite", steps_, t.name));
+  }
+}
+
 std::vector<ParameterValue> Trainer::learnt() const {
   return average_ ? network_->parameters().to_host(average_->values()) : parameters();
 }

@@ -50,6 +50,10 @@ class Trainer {
   // The parameters themselves.
   std::vector<ParameterValue> parameters() const { return network_->parameters().to_host(); }
 
+  // Error naming the step and the first parameter or array of the state that is not finite. A step looks at what it
+  // begins with, not at what it makes: ask before keeping it.
+  void require_finite() const;
+
   // Everything else that a run must keep to go on bit for bit, as named arrays; and back. `restore` throws Error
   // naming an array that is missing or has another size, and then changes nothing.
   std::map<std::string, std::vector<float>> state() const;

@@ -48,19 +48,12 @@ class StopOnSignal {
 class Run {
  public:
   Run(const TrainSettings& settings, Console& console)
-      : s_(settings), console_(console), files_(settings.out), data_(data::open_dataset(settings.data)) {
+      : s_(settings), console_(console), files_(settings.out) {
+    check_files();
+    data_ = data::open_dataset(settings.data);
     if (!s_.validation.empty()) validation_ = data::open_dataset(s_.validation);
-    if (validation_ && validation_->labels() != data_->labels()) {
-      throw Error(fmt::format("--validate {}: its classes are not those of {}", s_.validation, s_.data));
-    }
-    if (!s_.resume && fs::exists(files_.last)) {
-      throw UsageError(fmt::format("{}: a run is there already; go on with it (--resume) or remove it",
-                                   files_.last.string()));
-    }
-    if (s_.resume && !fs::exists(files_.last)) {
-      throw Error(fmt::format("{}: no such file, so there is no run to go on with", files_.last.string()));
-    }
-    augmentation_ = data::parse_augmentation(s_.augment);
+    if (validation_) check_classes();
+    check_names();
     prepare_input();
     device_ = open_device(s_.common);
     classes_ = int(data_->labels().size());
@@ -70,20 +63,15 @@ class Run {
 
   int run() {
     const StopOnSignal signals;
-    if (trainer_->steps_done() == 0) console_.note(describe());
-    console_.begin_progress(std::size_t(steps_), "training", std::size_t(trainer_->steps_done()));
     begun_ = std::chrono::steady_clock::now();
-    data::LoaderOptions loading{.batch = s_.common.batch, .input = input_, .augmentation = augmentation_};
-    loading.seed = s_.common.seed;
-    loading.first_step = std::size_t(trainer_->steps_done());
-    loading.threads = s_.workers;
-    data::BatchLoader loader(*data_, loading);
-    while (trainer_->steps_done() < steps_ && !stop_asked) step(*loader.next());
-    const bool whole = trainer_->steps_done() == steps_;
-    // A run that is whole has been validated and saved by its last step.
-    if (!whole) save();
-    console_.end_progress();
-    if (!whole) {
+    if (trainer_->steps_done() == 0) console_.note(describe());
+    if (is_whole()) {
+      console_.note("the run is complete");
+      if (!fs::exists(files_.best)) save();
+    } else {
+      train();
+    }
+    if (!is_whole()) {
       console_.error(
           fmt::format("stopped at step {} of {}; --resume goes on", trainer_->steps_done(), steps_));
       return 1;
@@ -93,6 +81,53 @@ class Run {
   }
 
  private:
+  // A run that is there is neither overwritten nor made up.
+  void check_files() const {
+    if (s_.resume) {
+      if (fs::exists(files_.last)) return;
+      throw Error(fmt::format("{}: no such file, so there is no run to go on with", files_.last.string()));
+    }
+    if (fs::exists(files_.last)) {
+      throw UsageError(fmt::format("{}: a run is there already; go on with it (--resume) or remove it",
+                                   files_.last.string()));
+    }
+    if (fs::exists(files_.best)) {
+      throw UsageError(
+          fmt::format("--out {}: there already; remove it or choose another name", files_.best.string()));
+    }
+  }
+
+  // What metadata cannot hold would otherwise be found out only when the first file is written.
+  void check_names() const {
+    const auto storable = [](const nlohmann::ordered_json& json) {
+      try {
+        return !json.dump().empty();
+      } catch (const nlohmann::json::exception&) {
+        return false;
+      }
+    };
+    const nlohmann::ordered_json wanted = s_.deciding();  // items() would not keep a temporary
+    for (const auto& [option, value] : wanted.items()) {
+      if (!storable(value)) throw UsageError(option + ": not UTF-8");
+    }
+    for (const std::string& label : data_->labels()) {
+      if (!storable(label)) throw Error(fmt::format("{}: the class '{}' is not UTF-8", s_.data, label));
+    }
+  }
+
+  void check_classes() const {
+    const auto &ours = data_->labels(), &theirs = validation_->labels();
+    if (ours.size() != theirs.size()) {
+      throw Error(fmt::format("--validate {}: {} classes, expected the {} of {}", s_.validation,
+                              theirs.size(), ours.size(), s_.data));
+    }
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      if (ours[i] == theirs[i]) continue;
+      throw Error(fmt::format("--validate {}: class {} is '{}', expected '{}' as in {}", s_.validation, i,
+                              theirs[i], ours[i], s_.data));
+    }
+  }
+
   // The side of the network's input: what is asked for, else the data's own where all pictures are squares of one size
   // (as far as the first tells), else the model's.
   void prepare_input() {
@@ -106,6 +141,11 @@ class Run {
     if (!s_.mean.empty()) std::copy_n(s_.mean.begin(), 3, notes_.input.mean.begin());
     if (!s_.std.empty()) std::copy_n(s_.std.begin(), 3, notes_.input.std.begin());
     input_ = preprocessing_of(notes_.input);
+    augmentation_ = data::parse_augmentation(s_.augment);
+    if (augmentation_.crop >= notes_.input.crop) {
+      throw UsageError(fmt::format("--augment {}: expected a crop below the input's {} pixels", s_.augment,
+                                   notes_.input.crop));
+    }
   }
 
   TrainOptions options() {
@@ -130,7 +170,8 @@ class Run {
     o.schedule = {.peak = s_.rate > 0 ? s_.rate : sgd ? 0.1 : 0.001, .last = s_.last_rate};
     o.schedule.warm_up = s_.warm_up >= 0 ? s_.warm_up : steps_ / 20;
     if (o.schedule.warm_up > steps_) {
-      throw UsageError(fmt::format("--warm-up {}: the run has {} steps", o.schedule.warm_up, steps_));
+      throw UsageError(
+          fmt::format("--warm-up {}: longer than the run's {} steps", o.schedule.warm_up, steps_));
     }
     o.schedule.steps = steps_;
     o.smoothing = s_.smoothing;
@@ -143,7 +184,7 @@ class Run {
   // The trainer, fresh or as the state file says, and the log.
   void begin() {
     if (s_.resume) {
-      SavedRun saved = load_state(files_.last, s_, classes_);
+      SavedRun saved = load_state(files_.last, s_, data_->labels(), data_->size());
       if (saved.state.step > steps_) {
         throw Error(fmt::format("{}: at step {} of {}", files_.last.string(), saved.state.step, steps_));
       }
@@ -154,7 +195,12 @@ class Run {
         throw Error(fmt::format("{}: {}", files_.last.string(), error.what()));
       }
       state_ = saved.state;
-      console_.note(fmt::format("going on at step {} of {}", state_.step, steps_));
+      if (validation_ && state_.best_step > 0 && !fs::exists(files_.best)) {
+        console_.note(fmt::format("{} is gone; the best model is looked for anew", files_.best.string()));
+        state_.best_accuracy = -1;
+        state_.validated = 0;
+      }
+      if (!is_whole()) console_.note(fmt::format("going on at step {} of {}", state_.step, steps_));
     } else if (!s_.start.empty()) {
       const weights::Checkpoint checkpoint = weights::read_checkpoint(s_.start);
       trainer_.emplace(*device_, options_, take_parameters(checkpoint, {s_.model, classes_, false}));
@@ -162,6 +208,8 @@ class Run {
       trainer_.emplace(*device_, options_,
                        initial_parameters(s_.model, classes_, s_.common.seed, s_.zero_residual));
     }
+    state_.samples = std::int64_t(data_->size());
+    if (files_.log.has_parent_path()) make_folder(files_.log.parent_path());
     log_.emplace(files_.log, state_.step);
   }
 
@@ -171,6 +219,31 @@ class Run {
                        s_.common.batch, double(steps_) / double(per_epoch_), device_->info().id);
   }
 
+  // All steps are done, and validated where that is asked for.
+  bool is_whole() const { return trainer_->steps_done() == steps_ && !wants_validation(); }
+
+  bool wants_validation() const {
+    const std::int64_t done = trainer_->steps_done();
+    return validation_ && done > state_.validated && (done % validate_every_ == 0 || done == steps_);
+  }
+
+  void train() {
+    // Where a run stopped amid its validation.
+    if (wants_validation()) {
+      validate();
+      save();
+    }
+    console_.begin_progress(std::size_t(steps_), "training", std::size_t(trainer_->steps_done()));
+    data::LoaderOptions loading{.batch = s_.common.batch, .input = input_, .augmentation = augmentation_};
+    loading.seed = s_.common.seed;
+    loading.first_step = std::size_t(trainer_->steps_done());
+    loading.threads = s_.workers;
+    data::BatchLoader loader(*data_, loading);
+    while (trainer_->steps_done() < steps_ && !stop_asked) step(*loader.next());
+    if (stop_asked && !is_whole()) save();
+    console_.end_progress();
+  }
+
   void step(const data::Batch& batch) {
     const Tensor x = normalized_input(*device_, batch.pixels, batch.n, batch.height, batch.width,
                                       notes_.input.mean, notes_.input.std);
@@ -178,13 +251,14 @@ class Run {
         trainer_->step(x, Tensor::from_host(*device_, {batch.n, batch.classes}, batch.targets));
     count(batch, result);
     const std::int64_t done = result.step;
-    const bool last = done == steps_, validates = validation_ && (done % validate_every_ == 0 || last);
+    const bool last = done == steps_, validates = wants_validation();
     const bool saves = done % save_every_ == 0 || last || validates;
-    if (done % s_.log_every == 0 || saves) log_window(batch.epoch, result);
+    if (done % s_.log_every == 0 || last || validates) log_window(batch.epoch, result);
     console_.set_status(fmt::format("loss {:.3f}, accuracy {:.1f} %, rate {:.2g}", smooth_loss_,
                                     100 * smooth_accuracy_, result.rate));
     console_.advance();
-    if (validates) validate(done);
+    if (saves) trainer_->require_finite();
+    if (validates) validate();
     if (saves) save();
   }
 
@@ -196,35 +270,50 @@ class Run {
       const std::size_t best = std::size_t(std::max_element(row, row + std::ptrdiff_t(classes)) - row);
       right += batch.targets[i * classes + best] > 0;  // of several objects either counts
     }
-    state_.window.steps += 1;
-    state_.window.samples += batch.n;
-    state_.window.right += right;
-    state_.window.loss += result.loss;
-    state_.window.norm += result.gradient_norm;
+    Window& w = state_.window;
+    w.steps += 1;
+    w.samples += batch.n;
+    w.right += right;
+    w.loss += result.loss;
+    w.norm += result.gradient_norm;
     const double accuracy = double(right) / double(n), keep = smooth_loss_ < 0 ? 0 : 0.95;
     smooth_loss_ = keep * smooth_loss_ + (1 - keep) * result.loss;
     smooth_accuracy_ = keep * smooth_accuracy_ + (1 - keep) * accuracy;
   }
 
   void log_window(std::size_t epoch, const StepResult& result) {
-    const double steps = double(state_.window.steps);
+    const Window& w = state_.window;
+    const double steps = double(w.steps);
     log_->add({{"step", result.step},
                {"epoch", epoch},
-               {"loss", state_.window.loss / steps},
-               {"accuracy", double(state_.window.right) / double(state_.window.samples)},
+               {"loss", w.loss / steps},
+               {"accuracy", double(w.right) / double(w.samples)},
                {"rate", result.rate},
-               {"gradient_norm", state_.window.norm / steps},
+               {"gradient_norm", w.norm / steps},
                {"seconds", std::round(100 * seconds()) / 100}});
     state_.window = {};
   }
 
-  void validate(std::int64_t step) {
-    const Validation v = validate_values(*device_, s_.model, trainer_->learnt(), *validation_, input_,
-                                         notes_.input, s_.common.batch, s_.workers);
-    log_->add({{"step", step}, {"validation_loss", v.loss}, {"validation_accuracy", v.accuracy}});
-    state_.latest_accuracy = v.accuracy;
-    if (v.accuracy <= state_.best_accuracy) return;
-    state_.best_accuracy = v.accuracy;
+  // An interrupt ends it without a result; the state then says that this step is still to be validated.
+  void validate() {
+    const std::int64_t step = trainer_->steps_done();
+    std::optional<Validation> v;
+    try {
+      v = validate_values(*device_, s_.model, trainer_->learnt(), *validation_, input_, notes_.input,
+                          s_.common.batch, s_.workers, [] { return stop_asked != 0; });
+    } catch (const Error& error) {
+      throw Error(fmt::format("validation after step {}: {}", step, error.what()));
+    }
+    if (!v) return;
+    // A run that was killed here goes on with its line in the log.
+    if (log_->lines().empty() || log_->lines().back()["step"] != step ||
+        !log_->lines().back().contains("validation_loss")) {
+      log_->add({{"step", step}, {"validation_loss", v->loss}, {"validation_accuracy", v->accuracy}});
+    }
+    state_.validated = step;
+    state_.accuracy = v->accuracy;
+    if (v->accuracy <= state_.best_accuracy) return;
+    state_.best_accuracy = v->accuracy;
     state_.best_step = step;
     write_model(step);
   }
@@ -252,8 +341,7 @@ class Run {
         fmt::format("{}: {} after {} steps, {:.0f} s", files_.best.string(), s_.model, steps_, seconds());
     if (validation_) {
       text += fmt::format("; accuracy {:.2f} % on {} (best, at step {}; at the end {:.2f} %)",
-                          100 * state_.best_accuracy, s_.validation, state_.best_step,
-                          100 * state_.latest_accuracy);
+                          100 * state_.best_accuracy, s_.validation, state_.best_step, 100 * state_.accuracy);
     }
     return text + fmt::format("\n  {}\n  {}\n  {}\n", files_.last.string(), files_.log.string(),
                               files_.curves.string());

@@ -14,18 +14,21 @@ void TrainSettings::add_to(CLI::App& app) {
   app.add_option("--out", out, "The model file to write, FILE.safetensors; its log and state lie beside it")
       ->required();
   app.add_option("--weights", start, "Start from this file instead of fresh weights");
-  app.add_option("--epochs", epochs, "How often to see the whole data");
-  app.add_option("--steps", steps, "How many batches, instead of --epochs");
+  app.add_option("--epochs", epochs, "How often to see the whole data")->check(CLI::PositiveNumber);
+  app.add_option("--steps", steps, "How many batches, instead of --epochs")->check(CLI::PositiveNumber);
   app.add_option("--optimizer", optimizer, "sgd or adamw")
       ->check(CLI::IsMember({"sgd", "adamw"}))
       ->capture_default_str();
-  app.add_option("--rate", rate, "Highest learning rate (usual: 0.1 for sgd, 0.001 for adamw)");
+  app.add_option("--rate", rate, "Highest learning rate (usual: 0.1 for sgd, 0.001 for adamw)")
+      ->check(CLI::PositiveNumber);
   app.add_option("--last-rate", last_rate, "Learning rate at the end of the cosine")->capture_default_str();
-  app.add_option("--warm-up", warm_up, "Steps of linear warm-up (usual: a twentieth of all)");
+  app.add_option("--warm-up", warm_up, "Steps of linear warm-up (usual: a twentieth of all)")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--momentum", momentum, "Of sgd")->capture_default_str();
   app.add_flag("--plain-momentum", plain_momentum, "Momentum without Nesterov's look ahead");
   app.add_option("--weight-decay", weight_decay,
-                 "Of convolutions' and the head's weights (usual: 0.0005 for sgd, 0.05 for adamw)");
+                 "Of convolutions' and the head's weights (usual: 0.0005 for sgd, 0.05 for adamw)")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--clip", clip, "Largest norm of all gradients together; 0: any")->capture_default_str();
   app.add_option("--smoothing", smoothing, "Of labels")->capture_default_str();
   app.add_option("--dropout", dropout, "In front of the head")->capture_default_str();
@@ -34,12 +37,15 @@ void TrainSettings::add_to(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("--zero-residual", zero_residual, "Start every residual branch at 0");
   app.add_option("--augment", augment, "E.g. crop=4,flip,jitter=0.2");
-  app.add_option("--crop", crop, "Side of the network's input (usual: the data's own size)");
-  app.add_option("--resize", resize, "Shorter side before the crop; 0: both sides to --crop");
+  app.add_option("--crop", crop, "Side of the network's input (usual: the data's own size)")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--resize", resize, "Shorter side before the crop; 0: both sides to --crop")
+      ->check(CLI::Range(0, 16384));
   app.add_option("--mean", mean, "Three numbers")->expected(3)->delimiter(',');
   app.add_option("--std", std, "Three numbers")->expected(3)->delimiter(',');
-  app.add_option("--validate-every", validate_every, "Steps (usual: an epoch)");
-  app.add_option("--checkpoint-every", checkpoint_every, "Steps (usual: as --validate-every)");
+  app.add_option("--validate-every", validate_every, "Steps (usual: an epoch)")->check(CLI::PositiveNumber);
+  app.add_option("--checkpoint-every", checkpoint_every, "Steps (usual: as --validate-every)")
+      ->check(CLI::PositiveNumber);
   app.add_option("--log-every", log_every, "Steps")->capture_default_str();
   app.add_option("--workers", workers, "Threads that make batches ready")->capture_default_str();
   app.add_option("--dtype", dtype, "Of the model file: f32, f16 or bf16")
@@ -73,7 +79,10 @@ void TrainSettings::check() const {
   require(log_every >= 1, fmt::format("--log-every {}: expected 1 or more", log_every));
   require(validate_every >= 0, fmt::format("--validate-every {}: expected 1 or more", validate_every));
   require(checkpoint_every >= 0, fmt::format("--checkpoint-every {}: expected 1 or more", checkpoint_every));
-  for (const float s : std) require(s > 0, fmt::format("--std {}: must be above 0", s));
+  for (const float m : mean) require(std::isfinite(m), fmt::format("--mean {}: expected a number", m));
+  for (const float s : std) {
+    require(s > 0 && std::isfinite(s), fmt::format("--std {}: expected a number above 0", s));
+  }
 }
 
 nlohmann::ordered_json TrainSettings::deciding() const {

@@ -29,22 +29,25 @@ void save_state(const std::filesystem::path& path, const Trainer& trainer, const
   for (const auto& [name, values] : trainer.state()) {
     tensors.push_back(HostTensor::from_f32(training_prefix + name, {std::int64_t(values.size())}, values));
   }
+  const Window& w = state.window;
   weights::SafetensorsOptions file;
   file.metadata = model_metadata(options.model, options.classes, notes);
   file.metadata["training"] = nlohmann::ordered_json{
       {"step", state.step},
+      {"samples", state.samples},
+      {"validated", state.validated},
+      {"accuracy", state.accuracy},
       {"best_accuracy", state.best_accuracy},
       {"best_step", state.best_step},
-      {"latest_accuracy", state.latest_accuracy},
       {"seconds", state.seconds},
-      {"window",
-       {state.window.steps, state.window.samples, state.window.right, state.window.loss, state.window.norm}},
+      {"window", {w.steps, w.samples, w.right, w.loss, w.norm}},
       {"settings",
        settings.deciding()}}.dump();
   weights::write_safetensors(path, tensors, file);
 }
 
-SavedRun load_state(const std::filesystem::path& path, const TrainSettings& settings, int classes) {
+SavedRun load_state(const std::filesystem::path& path, const TrainSettings& settings,
+                    const std::vector<std::string>& labels, std::size_t samples) {
   weights::Checkpoint checkpoint = weights::read_checkpoint(path);
   const auto at = checkpoint.metadata.find("training");
   const auto bad = [&](const std::string& what) -> Error {
@@ -56,9 +59,11 @@ SavedRun load_state(const std::filesystem::path& path, const TrainSettings& sett
   try {
     const auto json = nlohmann::ordered_json::parse(at->second);
     run.state.step = json.at("step");
+    run.state.samples = json.at("samples");
+    run.state.validated = json.at("validated");
+    run.state.accuracy = json.at("accuracy");
     run.state.best_accuracy = json.at("best_accuracy");
     run.state.best_step = json.at("best_step");
-    run.state.latest_accuracy = json.at("latest_accuracy");
     run.state.seconds = json.at("seconds");
     const auto& window = json.at("window");
     run.state.window = {window.at(0), window.at(1), window.at(2), window.at(3), window.at(4)};
@@ -77,12 +82,22 @@ SavedRun load_state(const std::filesystem::path& path, const TrainSettings& sett
                       now.dump(), path.string(), before == was.end() ? "none" : before->dump()));
     }
   }
+  if (run.state.samples != std::int64_t(samples)) {
+    throw Error(fmt::format("{}: {} samples, but the run in {} began with {}", settings.data, samples,
+                            path.string(), run.state.samples));
+  }
+  // Names of classes may change places with their number unchanged.
+  if (const auto then = checkpoint.metadata.find("labels");
+      then == checkpoint.metadata.end() || then->second != nlohmann::json(labels).dump()) {
+    throw Error(fmt::format("{}: its classes are not those that the run in {} began with", settings.data,
+                            path.string()));
+  }
   std::erase_if(checkpoint.tensors, [&](const HostTensor& tensor) {
     if (!tensor.name.starts_with(training_prefix)) return false;
     run.arrays[tensor.name.substr(std::string_view(training_prefix).size())] = tensor.to_f32();
     return true;
   });
-  run.values = take_parameters(checkpoint, {settings.model, classes, false});
+  run.values = take_parameters(checkpoint, {settings.model, int(labels.size()), false});
   return run;
 }
 

@@ -11,19 +11,21 @@
 
 namespace retrace::tools {
 
-// Sums over the steps since the last line of the log.
-struct LogWindow {
+// Sums since the last line of the log.
+struct Window {
   std::int64_t steps = 0, samples = 0, right = 0;
   double loss = 0, norm = 0;
 };
 
 struct RunState {
-  std::int64_t step = 0;      // steps done
-  double best_accuracy = -1;  // on the validation data; −1: not validated yet
+  std::int64_t step = 0;       // steps done
+  std::int64_t samples = 0;    // of the training data: the schedule and the order depend on it
+  std::int64_t validated = 0;  // the step that was validated last
+  double accuracy = 0;         // then
+  double best_accuracy = -1;   // on the validation data; −1: not validated yet
   std::int64_t best_step = 0;
-  double latest_accuracy = 0;  // at the last validation
-  double seconds = 0;          // spent training, by all sessions together
-  LogWindow window;
+  double seconds = 0;  // spent training, by all sessions together
+  Window window;
 };
 
 // Writes parameters, optimizer, moving average, progress and settings as one safetensors file: the old file or the new
@@ -36,8 +38,10 @@ struct SavedRun {
   std::vector<ParameterValue> values;
   std::map<std::string, std::vector<float>> arrays;  // for Trainer::restore
 };
-// Reads it back. UsageError naming the first option that differs from the run's; Error for a file that is no such state.
-SavedRun load_state(const std::filesystem::path& path, const TrainSettings& settings, int classes);
+// Reads it back. UsageError naming the first option that differs from the run's; Error for a file that is no such state,
+// or where the data has other classes or another size than it had.
+SavedRun load_state(const std::filesystem::path& path, const TrainSettings& settings,
+                    const std::vector<std::string>& labels, std::size_t samples);
 
 // The finished model, for use: learnt values as `dtype`, with what is known about it as metadata.
 void save_model(const std::filesystem::path& path, const Trainer& trainer, const TrainSettings& settings,

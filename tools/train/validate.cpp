@@ -1,16 +1,20 @@
 #include "tools/train/validate.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 
 #include "engine/input.h"
 #include "tools/data/loader.h"
 
 namespace retrace::tools {
 
-Validation validate_values(Device& device, const std::string& model,
-                           const std::vector<ParameterValue>& values, const data::Dataset& data,
-                           const image::Preprocessing& input, const ModelInput& normalise, int batch,
-                           int threads) {
+std::optional<Validation> validate_values(Device& device, const std::string& model,
+                                          const std::vector<ParameterValue>& values,
+                                          const data::Dataset& data, const image::Preprocessing& input,
+                                          const ModelInput& normalise, int batch, int threads,
+                                          const std::function<bool()>& stop) {
   const int classes = int(data.labels().size());
   const auto network = build_model(device, model, classes, fold_model(model, classes, values));
   data::LoaderOptions loading{.batch = batch, .input = input, .augmentation = {}, .shuffle = false};
@@ -37,7 +41,9 @@ Validation validate_values(Device& device, const std::string& model,
           0;
     }
     for (const float v : losses.to_host()) loss += v;
+    if (!std::isfinite(loss)) throw Error(fmt::format("the loss on {} is not finite", data.spec()));
     result.samples += std::size_t(next->n);
+    if (stop()) return std::nullopt;
   }
   result.accuracy = right / double(result.samples);
   result.loss = loss / double(result.samples);

@@ -41,7 +41,8 @@ class Result:
 def run(*arguments, timeout=120, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options):
     command = [RETRACE] + [str(a) for a in arguments]
     # The simulator, so that results are the same with and without a GPU.
-    if command[1:2] and command[1] in ("classify", "explain", "activations", "evaluate") and "--device" not in command:
+    on_device = ("classify", "explain", "activations", "evaluate", "train")
+    if command[1:2] and command[1] in on_device and "--device" not in command:
         command.insert(2, "--device=sim")
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, timeout=timeout,
                           **options)
@@ -174,6 +175,17 @@ def safetensors(tensors, metadata=None):
 def safetensors_header(path):
     with open(path, "rb") as file:
         return json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+
+
+def read_safetensors(path):
+    """(metadata, {name: (dtype, shape, bytes)})."""
+    header = safetensors_header(path)
+    with open(path, "rb") as file:
+        data = file.read()
+    body = data[8 + struct.unpack("<Q", data[:8])[0]:]
+    metadata = header.pop("__metadata__", {})
+    return metadata, {name: (t["dtype"], t["shape"], body[t["data_offsets"][0]:t["data_offsets"][1]])
+                      for name, t in header.items()}
 
 
 class Case(unittest.TestCase):

@@ -1,234 +1,196 @@
-"""`retrace train`: what it writes, going on after a stop at any moment, and what it refuses."""
+"""`retrace train` where all goes well: the files that come out, and runs that go on where they were stopped."""
 
 import json
 import os
+import pty
 import random
-import resource
+import re
 import signal
-import struct
 import subprocess
-import time
 import unittest
 
-from support import RETRACE, SANITIZED, Case, pixels, png, run, safetensors_header
-
-DATA = "scenes:size=32,count=64,objects=1,texture=0"
-VALIDATION = "scenes:size=32,count=12,objects=1,texture=0,seed=5"
+from support import RETRACE, png, pixels, png_size, read_safetensors
+from training import CLASSES, SCENES, VALIDATION, Training
 
 
-def arrays(path):
-    """Every tensor of a safetensors file as bytes, by name."""
-    header = safetensors_header(path)
-    with open(path, "rb") as file:
-        data = file.read()
-    start = 8 + struct.unpack("<Q", data[:8])[0]
-    return {name: data[start + t["data_offsets"][0]:start + t["data_offsets"][1]]
-            for name, t in header.items() if name != "__metadata__"}
+class Files(Training):
+    def test_validated_run(self):
+        # The folder is made; warm-up 2 of 6 steps; validation at 3 and 6.
+        out = "new/folder/net.safetensors"
+        r = self.good(*self.command(out, "--validate", VALIDATION, "--validate-every", 3, "--log-every", 2,
+                                    "--warm-up", 2, "--rate", 0.05, "--last-rate", 0.01))
+        model, last, log, curves = self.files(out)
+        self.assertEqual(self.listing("new/folder"), sorted(os.path.basename(f) for f in self.files(out)))
+        self.assertRegex(r.err, r"^retrace: cifar_resnet20_w4 on scenes:[^\n]*: 64 pictures of 32x32, 8 classes; 6 "
+                                r"steps of 8 \(0\.8 epochs\) on sim\n$")
 
-
-class Training(Case):
-    def command(self, name, *options, data=DATA, steps=7):
-        """What is given in `options` takes the place of what is usual."""
-        usual = {"--data": data, "--model": "cifar_resnet20_w4", "--batch": 8, "--steps": steps, "--log-every": 2,
-                 "--average": 0.9, "--out": self.path(name + ".safetensors")}
-        command = ["train", "--device=sim"]
-        for option, value in usual.items():
-            if option not in options:
-                command += [option, str(value)]
-        return command + [str(o) for o in options]
-
-    def read(self, name):
-        with open(self.path(name), "rb") as file:
-            return file.read()
-
-    def files(self, begin):
-        return {n: self.read(n) for n in self.listing(".") if n.startswith(begin)}
-
-    def log(self, name):
-        with open(self.path(name + ".log.jsonl")) as file:
-            lines = [json.loads(line) for line in file]
-        for line in lines:
-            line.pop("seconds", None)
-        return lines
-
-    def same_run(self, one, other):
-        for kind in (".safetensors", ".last.safetensors"):
-            a, b = arrays(self.path(one + kind)), arrays(self.path(other + kind))
-            self.assertEqual(sorted(a), sorted(b))
-            self.assertEqual([n for n in a if a[n] != b[n]], [])
-        self.assertEqual(self.log(one), self.log(other))
-
-
-class Runs(Training):
-    def test_files(self):
-        r = self.good(*self.command("m", "--validate", VALIDATION, "--validate-every", 3, "--dtype", "f16"))
-        self.assertIn("after 7 steps", r.out)
-        self.assertIn("accuracy", r.out)
-        self.assertEqual([n for n in self.listing(".") if n.startswith("m.")],
-                         ["m.curves.png", "m.last.safetensors", "m.log.jsonl", "m.safetensors"])
-        lines = self.log("m")
-        steps = [line["step"] for line in lines]
-        self.assertEqual(steps, sorted(steps))
+        lines = self.log(out)
         training = [line for line in lines if "loss" in line]
+        self.assertEqual([line["step"] for line in training], [2, 3, 4, 6])
+        self.assertEqual([line["step"] for line in lines], [2, 3, 3, 4, 6, 6])
         for line in training:
-            self.assertEqual(sorted(line), ["accuracy", "epoch", "gradient_norm", "loss", "rate", "step"])
-        self.assertEqual([line["step"] for line in lines if "validation_loss" in line], [3, 6, 7])
-        header = safetensors_header(self.path("m.safetensors"))
-        self.assertEqual(header["conv1.weight"]["dtype"], "F16")
-        meta = header["__metadata__"]
-        self.assertEqual((meta["model"], meta["classes"], meta["crop"], meta["resize"]),
-                         ("cifar_resnet20_w4", "8", "32", "0"))
-        labels = json.loads(meta["labels"])
-        self.assertEqual(len(labels), 8)
-        # The model says itself what it is, and the state is a model too.
-        for file in ("m.safetensors", "m.last.safetensors"):
-            line = self.good("classify", self.a, "--weights", self.path(file), "--json").lines[0]
-            self.assertIn(line["top"][0]["label"], labels)
-        # All that was asked for is done: going on has nothing to do and loses nothing.
-        before = arrays(self.path("m.last.safetensors"))
-        self.assertEqual(self.good(*self.command("m", "--validate", VALIDATION, "--validate-every", 3, "--dtype",
-                                                 "f16", "--resume")).out.split(", ")[0], r.out.split(", ")[0])
-        self.assertEqual(arrays(self.path("m.last.safetensors")), before)
+            self.assertEqual(list(line), ["step", "epoch", "loss", "accuracy", "rate", "gradient_norm", "seconds"])
+            self.assertEqual(line["epoch"], 0)
+            self.assertGreater(line["loss"], 0.5)
+            self.assertLess(line["loss"], 10)
+            self.assertIn(line["accuracy"] * 16 % 1, (0,))  # of one or two batches of 8
+            self.assertGreater(line["gradient_norm"], 0)
+        self.assertEqual(sorted(line["seconds"] for line in training), [line["seconds"] for line in training])
+        # Linear to the peak, then half a cosine to the last rate.
+        for line, rate in zip(training, (0.05, 0.01 + 0.04 * (2 + 2 ** 0.5) / 4, 0.03, 0.01)):
+            self.assertAlmostEqual(line["rate"], rate, delta=1e-12)
+        validated = [line for line in lines if "loss" not in line]
+        for line, step in zip(validated, (3, 6)):
+            self.assertEqual(list(line), ["step", "validation_loss", "validation_accuracy"])
+            self.assertEqual(line["step"], step)
+            self.assertEqual(line["validation_accuracy"] * 16 % 1, 0)
 
-    def test_going_on_is_not_stopping(self):
-        options = ["--validate", VALIDATION, "--validate-every", 4, "--checkpoint-every", 1, "--augment",
-                   "crop=2,flip,jitter=0.1", "--dropout", 0.1, "--clip", 1]
-        self.good(*self.command("straight", *options, steps=12))
-        for kind in (signal.SIGKILL, signal.SIGINT):
-            name = kind.name
-            process = subprocess.Popen([RETRACE] + self.command(name, *options, steps=12), stderr=subprocess.PIPE,
-                                       stdout=subprocess.DEVNULL)
-            # Not before there is something to go on from.
-            while not os.path.exists(self.path(name + ".last.safetensors")) and process.poll() is None:
-                time.sleep(0.002)
-            time.sleep(random.Random(kind).random() * 0.2)
-            process.send_signal(kind)
-            err = process.communicate(timeout=120)[1].decode()
-            if kind == signal.SIGINT and process.returncode != 0:
-                self.assertEqual(process.returncode, 1, err)
-                self.assertIn("--resume goes on", err)
-            if kind == signal.SIGKILL:  # as if it had died while it wrote a line
-                with open(self.path(name + ".log.jsonl"), "a") as file:
-                    file.write('{"step": 12, "lo')
-            left = [n for n in self.listing(".") if n.startswith(".")]
-            self.good(*self.command(name, *options, "--resume", "--threads", 1, "--workers", 2, steps=12))
-            self.same_run(name, "straight")
-            if kind == signal.SIGINT:
-                self.assertEqual(left, [])
+        best = max(validated, key=lambda line: line["validation_accuracy"])
+        accuracies = (100 * best["validation_accuracy"], VALIDATION, best["step"],
+                      100 * validated[-1]["validation_accuracy"])
+        summary, *names = r.out.splitlines()
+        self.assertRegex(summary, "^" + re.escape(model) + r": cifar_resnet20_w4 after 6 steps, \d+ s; accuracy "
+                         + re.escape("%.2f %% on %s (best, at step %d; at the end %.2f %%)" % accuracies) + "$")
+        self.assertEqual(names, ["  " + name for name in (last, log, curves)])
+        self.assertEqual(png_size(curves), (3 * 480, 320))
 
-    def test_two_optimizers_and_a_start(self):
-        self.good(*self.command("a", "--optimizer", "adamw", "--rate", 0.01, steps=3))
-        self.good(*self.command("b", "--weights", self.path("a.safetensors"), "--last-rate", 0.01, steps=2))
-        names = sorted(n for n in arrays(self.path("b.last.safetensors")) if n.startswith("training."))
-        self.assertEqual(names, ["training.average.decayed", "training.average.plain", "training.average.statistic",
-                                 "training.velocity.decayed", "training.velocity.plain"])
+        # The model says what it is, and is used as it says.
+        notes = read_safetensors(model)[0]
+        for key, value in {"model": "cifar_resnet20_w4", "classes": "8", "crop": "32", "resize": "0", "steps":
+                           str(best["step"]), "trained_on": SCENES, "validated_on": VALIDATION, "accuracy":
+                           "%g" % best["validation_accuracy"], "mean": "0.485 0.456 0.406"}.items():
+            self.assertEqual(notes[key], value)
+        self.assertEqual(json.loads(notes["labels"]), CLASSES)
+        text = self.good("inspect", model).out
+        for words in ("  model = cifar_resnet20_w4\n", "  crop = 32\n", "  labels = [\"circle\",", "with 8 classes\n"):
+            self.assertIn(words, text)
+        top = self.good("classify", self.b, "--weights", model, "--top", 8, "--json").lines[0]["top"]
+        self.assertEqual(sorted(t["label"] for t in top), sorted(CLASSES))
+        # The state is a model too, with the optimizer's arrays beside it.
+        self.assertIn("state was left out", self.good("classify", self.b, "--weights", last).err)
 
-    def test_folders(self):
-        for label in ("one", "two"):
-            for i in range(4):
-                self.make("data/%s/%d.png" % (label, i), png(40, 36, pixels(40, 36, i)))
+        # A run that is complete says so again, and computes nothing.
+        before = self.snapshot()
+        again = self.good(*self.command(out, "--validate", VALIDATION, "--validate-every", 3, "--log-every", 2,
+                                        "--warm-up", 2, "--rate", 0.05, "--last-rate", 0.01, "--resume"))
+        self.assertEqual(again.err, "retrace: the run is complete\n")
+        self.assertEqual(re.sub(r"\d+ s", "", again.out), re.sub(r"\d+ s", "", r.out))
+        self.assertEqual(self.snapshot(), before)
+
+    def test_own_pictures(self):
+        # Of any size; the model's own input, f16, a fresh head on trained weights of the same classes.
+        for label in ("dog", "cat"):
+            for i, side in enumerate((32, 40, 57, 20)):
+                self.make("data/%s/%d.png" % (label, i), png(side, 24, pixels(side, 24, i)))
         data = "folder:" + self.path("data")
-        self.good(*self.command("f", "--crop", 32, "--resize", 34, data=data, steps=2))
-        self.assertEqual(json.loads(safetensors_header(self.path("f.safetensors"))["__metadata__"]["labels"]),
-                         ["one", "two"])
+        shape = {"data": data, "batch": 4, "steps": 2}
+        r = self.good(*self.command("net.safetensors", "--dtype", "f16", "--optimizer", "adamw", "--augment",
+                                    "crop=2,flip", "--quiet", **shape))
+        self.assertEqual(r.err, "")
+        model, last = self.files("net.safetensors")[:2]
+        notes, tensors = read_safetensors(model)
+        self.assertEqual({t[0] for t in tensors.values()}, {"F16"})
+        self.assertEqual({t[0] for t in read_safetensors(last)[1].values()}, {"F32"})
+        self.assertNotIn("accuracy", notes)
+        self.assertEqual((json.loads(notes["labels"]), notes["crop"]), (["cat", "dog"], "32"))
+        top = self.good("classify", self.a, "--weights", model, "--json").lines[0]["top"]
+        self.assertEqual(sorted(t["label"] for t in top), ["cat", "dog"])
+        self.good(*self.command("more.safetensors", "--weights", model, **shape))
+        # --crop and its companions end in the file, and classify follows them.
+        self.good(*self.command("small.safetensors", "--crop", 24, "--resize", 28, "--mean", "0.5,0.5,0.5", "--std",
+                                "0.2,0.2,0.2", data=data, batch=4, steps=1))
+        notes = read_safetensors(self.files("small.safetensors")[0])[0]
+        self.assertEqual([notes[k] for k in ("crop", "resize", "mean", "std")],
+                         ["24", "28", "0.5 0.5 0.5", "0.2 0.2 0.2"])
+
+    def test_seeds(self):
+        first, same, other = ("%d.safetensors" % i for i in range(3))
+        self.good(*self.command(first, steps=1))
+        self.good(*self.command(same, "--seed", 1, "--threads", 1, "--workers", 3, steps=1))
+        self.good(*self.command(other, "--seed", 2, steps=1))
+        self.assertSameRun(first, same)
+        self.assertNotEqual(read_safetensors(self.files(first)[0])[1], read_safetensors(self.files(other)[0])[1])
+
+    def test_progress_only_on_a_terminal(self):
+        master, slave = pty.openpty()
+        done = subprocess.Popen([RETRACE, *self.command("net.safetensors", steps=2), "--device=sim"],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave)
+        os.close(slave)
+        out = done.communicate(timeout=120)[0].decode()
+        seen = b""
+        try:
+            while more := os.read(master, 65536):
+                seen += more
+        except OSError:  # how Linux tells that the other side is closed
+            pass
+        os.close(master)
+        self.assertEqual(done.returncode, 0)
+        self.assertNotIn("\r", out)
+        seen = seen.decode()
+        self.assertRegex(seen, r"\rtraining \[\.{30}\] 0/2 ")
+        self.assertRegex(seen, r"\rtraining \[#{30}\] 2/2 [^\r]*  loss \d\.\d{3}, accuracy \d+\.\d %, rate ")
+        self.assertTrue(seen.endswith("\r\x1b[K"), repr(seen[-40:]))
 
 
-class Failures(Training):
-    def test_usage(self):
-        def wrong(words, *options, steps=7):
-            self.bad(2, words, *self.command("u", *options, steps=steps))
-            self.assertEqual([n for n in self.listing(".") if n.startswith("u")], [])
+class Resumed(Training):
+    """A straight run of 12 steps, and runs of the same settings that were stopped."""
 
-        wrong(["--epochs", "--steps"], "--epochs", 1)
-        wrong(["--epochs", "--steps"], steps=0)
-        wrong(["nonsense", "resnet18"], "--model", "nonsense")
-        wrong(["nonsense", "scenes"], "--data", "nonsense")
-        wrong(["--optimizer"], "--optimizer", "adam")
-        wrong(["augment", "spin"], "--augment", "spin")
-        wrong(["--warm-up 9", "7 steps"], "--warm-up", 9)
-        for option, value in (("--rate", 0), ("--rate", "nan"), ("--momentum", 1), ("--weight-decay", -2),
-                              ("--clip", -1), ("--smoothing", 1), ("--dropout", 1), ("--average", 1), ("--crop", -1),
-                              ("--workers", 0), ("--log-every", 0), ("--validate-every", -1), ("--std", "1,0,1"),
-                              ("--last-rate", -1), ("--checkpoint-every", -1)):
-            wrong([option], option, value)
-        self.bad(2, [".safetensors"], *self.command("u", "--out", self.path("u.pt")))
+    steps = 12
+    # Windows of the log, checkpoints and validations do not meet; a moving average has a state of its own.
+    options = ["--validate", VALIDATION, "--validate-every", "5", "--checkpoint-every", "2", "--log-every", "3",
+               "--average", "0.9", "--augment", "crop=4,flip", "--dropout", "0.1"]
 
-    def test_a_run_is_there(self):
-        self.good(*self.command("m"))
-        before = self.files("m.")
+    def setUp(self):
+        super().setUp()
+        self.r = random.Random(os.environ.get("RETRACE_TEST_SEED", 1))
+        self.good(*self.command("straight.safetensors", *self.options, steps=self.steps))
+        self.mine = self.command("stopped.safetensors", *self.options, steps=self.steps)
 
-        def refused(code, words, *options, **more):
-            self.bad(code, words, *self.command("m", *options, **more))
-            self.assertEqual(self.files("m."), before)
+    def test_killed(self):
+        for attempt in range(2):
+            code, _ = self.interrupt(self.mine + ["--resume"] * attempt, signal.SIGKILL,
+                                     self.logged("stopped.safetensors", 3 + 5 * attempt), 0.1 * self.r.random())
+            if code == 0:
+                break  # it was done already
+            self.assertEqual(code, -signal.SIGKILL)
+            # A kill leaves no file half-written but perhaps a temporary one and the log's last line.
+            for name in self.files("stopped.safetensors")[:2]:
+                if os.path.exists(name):
+                    read_safetensors(name)
+        with open(self.files("stopped.safetensors")[2], "a") as file:
+            file.write('{"step":9,"epoch":1,"lo')
+        r = self.good(*self.mine, "--resume", "--threads", 1, "--workers", 2)
+        if code != 0:
+            self.assertRegex(r.err, r"^retrace: going on at step \d+ of 12\n$")
+        self.assertSameRun("straight.safetensors", "stopped.safetensors")
+        self.assertEqual(png_size(self.files("stopped.safetensors")[3]), (1440, 320))
 
-        refused(2, ["--resume", "m.last.safetensors"])
-        refused(2, ["--rate 0.5", "-1"], "--resume", "--rate", 0.5)
-        refused(2, ["--steps 9", "7"], "--resume", steps=9)
-        refused(2, ["--data", "count=64"], "--resume", data=DATA.replace("64", "65"))
-        refused(2, ["--model", "cifar_resnet20_w8", "cifar_resnet20_w4"], "--resume", "--model", "cifar_resnet20_w8")
-        self.bad(1, ["other.last.safetensors", "no such file"], *self.command("other", "--resume"))
-        # A state that is damaged or is none.
-        state = self.read("m.last.safetensors")
-        for damaged, word in ((state[:len(state) // 2], ""), (b"", "empty"),
-                              (self.read("m.safetensors"), "no state of a training run"),
-                              (state.replace(b"training.velocity.plain", b"training.velocity.plane"),
-                               "velocity.plain")):
-            self.make("m.last.safetensors", damaged)
-            self.bad(1, ["m.last.safetensors", word], *self.command("m", "--resume"))
-            self.assertEqual(self.read("m.last.safetensors"), damaged)
+    def test_interrupted(self):
+        # First before the log's first line is there, then between lines, then about when validation begins.
+        resumed = []
+        for how, ready in ((signal.SIGINT, lambda: os.path.exists(self.files("stopped.safetensors")[2])),
+                           (signal.SIGTERM, self.logged("stopped.safetensors", 3)),
+                           (signal.SIGINT, self.logged("stopped.safetensors", 5))):
+            code, err = self.interrupt(self.mine + resumed, how, ready)
+            lines = err.splitlines()
+            self.assertEqual(code, 1, err)
+            self.assertRegex(lines[-1], r"^retrace: error: stopped at step \d+ of 12; --resume goes on$")
+            self.assertEqual(len([line for line in lines if "error" in line]), 1)
+            self.assertEqual(self.log("stopped.safetensors"), [
+                {**line, "seconds": mine["seconds"]} if "seconds" in line else line for line, mine in
+                zip(self.log("straight.safetensors"), self.log("stopped.safetensors"))])
+            resumed = ["--resume"]
+        self.good(*self.mine, "--resume")
+        self.assertSameRun("straight.safetensors", "stopped.safetensors")
 
-    def test_data(self):
-        def bad(words, data, code=1):
-            self.bad(code, words, *self.command("d", data=data))
-            self.assertEqual([n for n in self.listing(".") if n.startswith("d.")], [])
-
-        bad(["4 samples", "batch of 8"], "scenes:size=32,count=4")
-        bad([self.path("none")], "folder:" + self.path("none"))
-        for i in range(8):
-            self.make("data/one/%d.png" % i, png(32, 32, pixels(32, 32, i)))
-        os.makedirs(self.path("data/two"))
-        bad(["two"], "folder:" + self.path("data"))
-        self.make("data/two/0.png", png(32, 32, pixels(32, 32, 9))[:300])
-        good = self.command("d", "--crop", 32, "--resize", 0, data="folder:" + self.path("data"))
-        self.bad(1, ["0.png"], *good)
-        self.bad(1, ["classes"], *self.command("v", "--validate", "folder:" + self.path("data")))
-
-    def test_a_loss_that_is_not_finite(self):
-        r = self.bad(1, ["step "], *self.command("n", "--rate", 1e30, "--warm-up", 0, "--plain-momentum",
-                                                 "--checkpoint-every", 1))
-        self.assertRegex(r.errors[0], r"step \d+: .*(layer|parameter|gradient|loss)")
-        # What was saved last is still good for use.
-        self.assertIn("n.last.safetensors", self.listing("."))
-        for name, data in arrays(self.path("n.last.safetensors")).items():
-            self.assertNotIn(b"\x00\x00\xc0\x7f", [data[i:i + 4] for i in range(0, len(data), 4)], name)
-
-    @unittest.skipIf(SANITIZED, "a sanitizer writes files of its own")
-    def test_a_full_disk(self):
-        self.bad(1, ["nowhere"], *self.command("nowhere/m"))
-
-        def few_bytes():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
-
-        r = self.bad(1, ["m."], *self.command("m"), preexec_fn=few_bytes)
-        self.assertIn("File too large", r.errors[0])
-        self.assertNotIn("m.last.safetensors", self.listing("."))
-        # With a state there already, it stays as it was, and goes on once there is room.
-        options = ["--checkpoint-every", 2, "--augment", "flip"]
-        self.good(*self.command("straight", *options))
-        process = subprocess.Popen([RETRACE] + self.command("s", *options), stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
-        while not os.path.exists(self.path("s.last.safetensors")) and process.poll() is None:
-            time.sleep(0.002)
-        process.kill()
-        process.wait()
-        state = self.read("s.last.safetensors")
-        if process.returncode != 0:
-            r = run(*self.command("s", *options, "--resume"), preexec_fn=few_bytes)
-            self.assertEqual(r.code, 1)
-            self.assertEqual(self.read("s.last.safetensors"), state)
-        self.good(*self.command("s", *options, "--resume"))
-        self.same_run("s", "straight")
+    def test_best_model_is_gone(self):
+        model = self.files("straight.safetensors")[0]
+        os.remove(model)
+        r = self.good(*self.command("straight.safetensors", *self.options, "--resume", steps=self.steps))
+        self.assertIn("is gone", r.err)
+        self.assertEqual(read_safetensors(model)[0]["steps"], "12")
+        self.assertEqual([line["step"] for line in self.log("straight.safetensors")],
+                         [3, 5, 5, 6, 9, 10, 10, 12, 12])
 
 
 if __name__ == "__main__":
