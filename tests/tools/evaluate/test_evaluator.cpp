@@ -62,6 +62,7 @@ struct Fixture {
   Fixture() {
     common.device = "sim";
     common.batch = 3;
+    model.model = "cifar_resnet20";  // seeded weights
   }
 };
 
