@@ -241,8 +241,13 @@ void batch_norm_fprop(const BatchNormFprop& a, Stream stream) {
   const Operand mask{"relu_mask", a.relu_mask, 1LL * a.pixels * mask_pitch(a.c)};
   const Operand scratch{"workspace", a.workspace, 4 * batch_norm_workspace(a.pixels, a.c)};
   const Operand residual{"residual", a.residual, sizes.bytes};
-  const Operand outs[] = {y,       mean, inverse, {"running_mean", a.running_mean, 4LL * a.c},
-                          scratch, mask, {"running_var", a.running_var, 4LL * a.c}};
+  const Operand outs[] = {y,
+                          mean,
+                          inverse,
+                          {"running_mean", a.running_mean, 4LL * a.c},
+                          scratch,
+                          mask,
+                          {"running_var", a.running_var, 4LL * a.c}};
   for (const Operand& out : outs) {
     for (const Operand& in : {x, weight, bias}) check_apart(me, out, in);
     if (&out != outs) check_apart(me, out, residual);

@@ -165,7 +165,8 @@ void clip_scale(const ClipScale& a, Stream stream) {
   check_pointer("clip_scale", "norm", a.norm);
   check_pointer("clip_scale", "scale", a.scale);
   if (!(a.max_norm >= 0)) refuse("clip_scale", "max_norm", std::to_string(a.max_norm), "0 or more");
-  const Operand norm{"norm", a.norm, 4}, scale{"scale", a.scale, 4}, partial{"partial", a.partial, 8LL * a.partials};
+  const Operand norm{"norm", a.norm, 4}, scale{"scale", a.scale, 4},
+      partial{"partial", a.partial, 8LL * a.partials};
   check_apart("clip_scale", norm, scale);
   check_apart("clip_scale", norm, partial);
   check_apart("clip_scale", scale, partial);

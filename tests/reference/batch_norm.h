@@ -54,7 +54,8 @@ inline BatchNormGradients batch_norm_backward(const Values& x, const Values& dy,
   }
   for (std::size_t i = 0; i < x.size(); ++i) {
     const std::size_t k = i % c;
-    g.dx[i] = dy[i] * weight[k] * s.inverse_std[k] + to_variance[k] * 2 * (x[i] - s.mean[k]) / n + to_mean[k] / n;
+    g.dx[i] =
+        dy[i] * weight[k] * s.inverse_std[k] + to_variance[k] * 2 * (x[i] - s.mean[k]) / n + to_mean[k] / n;
   }
   return g;
 }

@@ -10,7 +10,8 @@ namespace retrace::reference {
 // The targets that classes stand for.
 inline Values one_hot(std::size_t columns, const std::vector<std::int32_t>& classes) {
   Values targets(classes.size() * columns, 0);
-  for (std::size_t row = 0; row < classes.size(); ++row) targets[row * columns + std::size_t(classes[row])] = 1;
+  for (std::size_t row = 0; row < classes.size(); ++row)
+    targets[row * columns + std::size_t(classes[row])] = 1;
   return targets;
 }
 
@@ -28,7 +29,8 @@ inline double log_sum_exp(std::size_t columns, const Values& x, std::size_t row)
 }
 
 // One loss per row of logits [rows, columns]. A class of target 0 has none, whatever its logit.
-inline Values cross_entropy(std::size_t columns, const Values& logits, const Values& targets, double smoothing) {
+inline Values cross_entropy(std::size_t columns, const Values& logits, const Values& targets,
+                            double smoothing) {
   Values loss;
   for (std::size_t row = 0; row < logits.size(); row += columns) {
     const double log_sum = log_sum_exp(columns, logits, row);

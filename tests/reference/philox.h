@@ -22,9 +22,9 @@ inline PhiloxWords philox(PhiloxWords c, std::uint64_t key) {
 // True if dropout keeps element i: its word, read as a fraction of 2^32, is at least p.
 inline bool kept(std::uint64_t i, double p, std::uint64_t seed, std::uint64_t offset) {
   const std::uint64_t four = i / 4;
-  const PhiloxWords words = philox({std::uint32_t(four), std::uint32_t(four >> 32), std::uint32_t(offset),
-                                    std::uint32_t(offset >> 32)},
-                                   seed);
+  const PhiloxWords words = philox(
+      {std::uint32_t(four), std::uint32_t(four >> 32), std::uint32_t(offset), std::uint32_t(offset >> 32)},
+      seed);
   return words[i % 4] >= std::uint32_t(p * 4294967296.0);
 }
 

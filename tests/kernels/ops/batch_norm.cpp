@@ -67,7 +67,8 @@ struct Forward {
 // `offset` floats behind a 16-byte boundary.
 Forward forward(const Layer& l, bool in_place = false, int offset = 0, float momentum_given = momentum) {
   const long long count = 1LL * l.pixels * l.c;
-  const Input<float> x(shifted(l.x, offset)), weight(l.weight), bias(l.bias), residual(shifted(l.residual, offset));
+  const Input<float> x(shifted(l.x, offset)), weight(l.weight), bias(l.bias),
+      residual(shifted(l.residual, offset));
   const Input<float> running_mean(l.running_mean), running_var(l.running_var);
   const Output<float> y(count + offset), mean(l.c), inverse_std(l.c);
   const Output<std::uint8_t> mask(1LL * l.pixels * kernels::mask_pitch(l.c));
@@ -244,8 +245,11 @@ TEST_CASE("batch_norm_fprop") {
   struct Variant {
     bool residual, relu, in_place;
   };
-  const Variant variants[] = {{false, false, false}, {false, true, false}, {true, true, false},
-                              {true, true, true},    {true, false, true}};
+  const Variant variants[] = {{false, false, false},
+                              {false, true, false},
+                              {true, true, false},
+                              {true, true, true},
+                              {true, false, true}};
   int turn = 0;
   for (const int pixels : pixel_counts) {
     for (const int c : channel_counts) {
@@ -280,8 +284,8 @@ TEST_CASE("batch_norm_fprop: a mean far above the deviation") {
   // 4e-6 and a few roundings of up to 1.7.
   l.weight.assign(8, 1);
   l.bias.assign(8, 0);
-  CHECK_CLOSE(forward(l).y, reference::batch_norm(wide(l.x), wide(l.weight), wide(l.bias), double(epsilon)), 5e-6,
-              1e-5);
+  CHECK_CLOSE(forward(l).y, reference::batch_norm(wide(l.x), wide(l.weight), wide(l.bias), double(epsilon)),
+              5e-6, 1e-5);
 }
 
 TEST_CASE("batch_norm_fprop: a constant channel, a NaN, no running statistics, momentum 0 and 1") {
@@ -306,7 +310,8 @@ TEST_CASE("batch_norm_fprop: a constant channel, a NaN, no running statistics, m
   CHECK(std::isnan(got.running_var[3]));
 
   Layer bare = random_layer(70, 5, false, true);
-  const Forward with = forward(bare), kept = forward(bare, false, 0, 0), replaced = forward(bare, false, 0, 1);
+  const Forward with = forward(bare), kept = forward(bare, false, 0, 0),
+                replaced = forward(bare, false, 0, 1);
   CHECK_SAME_BITS(kept.running_mean, bare.running_mean);
   CHECK_SAME_BITS(kept.running_var, bare.running_var);
   CHECK_SAME_BITS(replaced.running_mean, with.mean);
@@ -358,7 +363,8 @@ TEST_CASE("batch_norm_backward: a mean far above the deviation") {
 
 TEST_CASE("the reference of batch norm: gradients against finite differences") {
   const std::size_t c = 3, count = 7 * c;
-  Values x = wide(random_floats(count, 1)), weight = wide(random_floats(c, 2)), bias = wide(random_floats(c, 3));
+  Values x = wide(random_floats(count, 1)), weight = wide(random_floats(c, 2)),
+         bias = wide(random_floats(c, 3));
   const Values dy = wide(random_floats(count, 4));
   const auto loss = [&] {
     const Values y = reference::batch_norm(x, weight, bias, double(epsilon));

@@ -57,9 +57,8 @@ Answer solve(const Problem& p) {
 // In every order of threads and row by row.
 Answer solve_all_ways(const Problem& p) {
   Floats loss;
-  const Results dlogits = run_all_ways(p.rows, [&](int first, int count) {
-    return Results{.y = solve(p, first, count).dlogits};
-  });
+  const Results dlogits = run_all_ways(
+      p.rows, [&](int first, int count) { return Results{.y = solve(p, first, count).dlogits}; });
   const Results losses = run_all_ways(p.rows, [&](int first, int count) {
     const Answer with = solve(p, first, count), without = solve(p, first, count, false);
     CHECK_SAME_BITS(with.loss, without.loss);  // whether a gradient is wanted or not
@@ -95,12 +94,13 @@ TEST_CASE("cross_entropy: classes and soft targets, smoothed and not") {
         const Values targets = p.dense_targets();
         // log softmax of up to 17 is good to 2 units of 2^-20 (the sum of exp and its logarithm, the subtractions);
         // Σ q is at most 2.
-        CHECK_CLOSE(got.loss, reference::cross_entropy(columns, wide(p.logits), targets, double(smoothing)), 4e-6,
-                    1e-6);
+        CHECK_CLOSE(got.loss, reference::cross_entropy(columns, wide(p.logits), targets, double(smoothing)),
+                    4e-6, 1e-6);
         // Probabilities good to 1e-6 of themselves, times Σ q, times 0.25.
-        CHECK_CLOSE(got.dlogits,
-                    reference::cross_entropy_backward(columns, wide(p.logits), targets, double(smoothing), 0.25), 5e-7,
-                    1e-6);
+        CHECK_CLOSE(
+            got.dlogits,
+            reference::cross_entropy_backward(columns, wide(p.logits), targets, double(smoothing), 0.25),
+            5e-7, 1e-6);
       }
     }
   }
@@ -118,12 +118,13 @@ TEST_CASE("cross_entropy: logits of 10^4 either way") {
         const auto columns = std::size_t(p.columns);
         const Values targets = p.dense_targets();
         // x − max is up to 2e4 and rounded to 2^-10 there; then the products and sums of a loss of that size.
-        CHECK_CLOSE(got.loss, reference::cross_entropy(columns, wide(p.logits), targets, double(smoothing)), 1e-2,
-                    1e-6);
+        CHECK_CLOSE(got.loss, reference::cross_entropy(columns, wide(p.logits), targets, double(smoothing)),
+                    1e-2, 1e-6);
         // Near the maximum, where exp is not 0, x − max is exact: as above.
-        CHECK_CLOSE(got.dlogits,
-                    reference::cross_entropy_backward(columns, wide(p.logits), targets, double(smoothing), 0.25), 5e-7,
-                    1e-6);
+        CHECK_CLOSE(
+            got.dlogits,
+            reference::cross_entropy_backward(columns, wide(p.logits), targets, double(smoothing), 0.25),
+            5e-7, 1e-6);
       }
     }
   }
@@ -146,30 +147,31 @@ TEST_CASE("cross_entropy: the scale, and the same numbers from classes and from 
 TEST_CASE("cross_entropy: infinities, NaN and classes that are none stay in their rows") {
   const int rows = 9, columns = 3;
   Problem p{rows, columns, Floats(), {2, 0, 1, 3, -1, 1, 2, 2, 0}, {}, 0, 1};
-  p.logits = {0,         0, -infinity,  // 0: impossible and wanted
-              0,         0, -infinity,  // 1: impossible and not wanted
-              nan_value, 0, 0,          // 2: NaN on a class that is not wanted
-              0,         0, 0,          // 3: a class past the last
-              0,         0, 0,          // 4: and below the first
-              0,         0, nan_value,  // 5
-              infinity,  0, 0,          // 6: ∞ − ∞
-              0,         0, 0,          // 7
+  p.logits = {0,         0,         -infinity,  // 0: impossible and wanted
+              0,         0,         -infinity,  // 1: impossible and not wanted
+              nan_value, 0,         0,          // 2: NaN on a class that is not wanted
+              0,         0,         0,          // 3: a class past the last
+              0,         0,         0,          // 4: and below the first
+              0,         0,         nan_value,  // 5
+              infinity,  0,         0,          // 6: ∞ − ∞
+              0,         0,         0,          // 7
               -infinity, -infinity, -infinity};
   const Answer got = solve_all_ways(p);
   const double log2 = std::log(2), log3 = std::log(3);
   CHECK_CLOSE(got.loss,
-              (Values{double(infinity), log2, nan_value, nan_value, nan_value, nan_value, nan_value, log3, nan_value}),
+              (Values{double(infinity), log2, nan_value, nan_value, nan_value, nan_value, nan_value, log3,
+                      nan_value}),
               1e-7, 1e-7);  // one rounding of a logarithm of about 1
   const double third = 1.0 / 3, nan = double(nan_value);
-  CHECK_CLOSE(got.dlogits, (Values{0.5, 0.5, -1,                         //
-                                   -0.5, 0.5, 0,                         //
-                                   nan, nan, nan,                        //
-                                   nan, nan, nan,                        //
-                                   nan, nan, nan,                        //
-                                   nan, nan, nan,                        //
-                                   nan, nan, nan,                        //
-                                   third, third, third - 1,              //
-                                   nan, nan, nan}),
+  CHECK_CLOSE(got.dlogits, (Values{0.5,   0.5,   -1,         //
+                                   -0.5,  0.5,   0,          //
+                                   nan,   nan,   nan,        //
+                                   nan,   nan,   nan,        //
+                                   nan,   nan,   nan,        //
+                                   nan,   nan,   nan,        //
+                                   nan,   nan,   nan,        //
+                                   third, third, third - 1,  //
+                                   nan,   nan,   nan}),
               1e-7, 1e-7);
   // Smoothing wants every class a little, the impossible one too.
   p.smoothing = 0.1f;
@@ -192,9 +194,11 @@ TEST_CASE("the reference of cross-entropy: its gradient against finite differenc
       logits[i] = before + h;
       const double above = reference::cross_entropy(columns, logits, targets, smoothing)[i / columns];
       logits[i] = before - h;
-      slopes.push_back((above - reference::cross_entropy(columns, logits, targets, smoothing)[i / columns]) / (2 * h));
+      slopes.push_back((above - reference::cross_entropy(columns, logits, targets, smoothing)[i / columns]) /
+                       (2 * h));
       logits[i] = before;
     }
-    CHECK_CLOSE(slopes, g, 1e-9, 1e-9);  // h² times a third derivative of at most 1/10, and roundings of 1e-15 / h
+    CHECK_CLOSE(slopes, g, 1e-9,
+                1e-9);  // h² times a third derivative of at most 1/10, and roundings of 1e-15 / h
   }
 }

@@ -87,8 +87,8 @@ TEST_CASE("dropout keeps as many as it says, and each seed and offset its own") 
     CHECK(std::abs(sum / count - 1) < 5 * std::sqrt(double(p) / (1 - double(p)) / count));
     // Two independent masks agree where both keep or both drop.
     const double agree = double(p) * double(p) + (1 - double(p)) * (1 - double(p));
-    for (const Run& other : {Run{p, 8, 9}, Run{p, 7, 10}, Run{p, 7 + (1ULL << 32), 9}, Run{p, 7, 9 + (1ULL << 32)},
-                             Run{p, 9, 7}}) {
+    for (const Run& other : {Run{p, 8, 9}, Run{p, 7, 10}, Run{p, 7 + (1ULL << 32), 9},
+                             Run{p, 7, 9 + (1ULL << 32)}, Run{p, 9, 7}}) {
       CAPTURE(other.seed);
       CAPTURE(other.offset);
       CHECK(sigmas(agreements(y, drop(x, other)), count, agree) < 5);

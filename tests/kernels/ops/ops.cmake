@@ -17,4 +17,5 @@ retrace_test(ops DEVICE LIBRARIES retrace_test_device SOURCES
   ops/shortcut.cpp
   ops/signal.cpp
   ops/softmax.cpp
+  ops/train_refusals.cpp
 )

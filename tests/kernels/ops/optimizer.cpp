@@ -34,14 +34,11 @@ struct Sgd {
   float momentum, weight_decay;
   bool nesterov, scaled, velocity;
 };
-const Sgd sgds[] = {{"plain", 0, 0, false, false, false},
-                    {"decay", 0, 0.1f, false, false, false},
-                    {"scale", 0, 0.1f, false, true, false},
-                    {"a velocity without momentum", 0, 0.1f, false, true, true},
-                    {"momentum", 0.9f, 0, false, false, true},
-                    {"momentum, decay, scale", 0.9f, 0.1f, false, true, true},
-                    {"Nesterov", 0.9f, 0, true, false, true},
-                    {"Nesterov, decay, scale", 0.8f, 0.1f, true, true, true}};
+const Sgd sgds[] = {
+    {"plain", 0, 0, false, false, false},      {"decay", 0, 0.1f, false, false, false},
+    {"scale", 0, 0.1f, false, true, false},    {"a velocity without momentum", 0, 0.1f, false, true, true},
+    {"momentum", 0.9f, 0, false, false, true}, {"momentum, decay, scale", 0.9f, 0.1f, false, true, true},
+    {"Nesterov", 0.9f, 0, true, false, true},  {"Nesterov, decay, scale", 0.8f, 0.1f, true, true, true}};
 constexpr float gradient_scale = 0.3f;
 
 }  // namespace
@@ -59,7 +56,8 @@ TEST_CASE("sgd_step: five steps") {
       a.weight_decay = kind.weight_decay;
       a.nesterov = kind.nesterov;
       const Floats got = run_all_ways(1, [&](int, int) {
-                           const Input<float> w(start), velocity(Floats(start.size(), 0)), scale({gradient_scale});
+                           const Input<float> w(start), velocity(Floats(start.size(), 0)),
+                               scale({gradient_scale});
                            for (int t = 1; t <= steps; ++t) {
                              const Input<float> dw(gradient(count, t));
                              kernels::SgdStep step = a;
@@ -103,8 +101,8 @@ TEST_CASE("adamw_step: five steps") {
       a.epsilon = kind.epsilon;
       a.weight_decay = kind.weight_decay;
       const Floats got = run_all_ways(1, [&](int, int) {
-                           const Input<float> w(start), first(Floats(start.size(), 0)), second(Floats(start.size(), 0)),
-                               scale({gradient_scale});
+                           const Input<float> w(start), first(Floats(start.size(), 0)),
+                               second(Floats(start.size(), 0)), scale({gradient_scale});
                            for (int t = 1; t <= steps; ++t) {
                              const Input<float> dw(gradient(count, t));
                              kernels::AdamWStep step = a;

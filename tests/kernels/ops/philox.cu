@@ -1,10 +1,9 @@
 // The device's Philox, on the simulator: whole counters, which dropout's launches never reach.
-#include "kernels/ops/philox.cuh"
-
 #include <doctest/doctest.h>
 
 #include <random>
 
+#include "kernels/ops/philox.cuh"
 #include "tests/reference/philox.h"
 
 namespace retrace::kernels::RETRACE_TARGET {
@@ -18,9 +17,8 @@ __global__ void draw(const PhiloxWords* counters, const std::uint64_t* keys, Phi
 TEST_CASE("philox: known answers, and the reference on random counters and keys") {
   constexpr std::size_t count = 64;
   constexpr std::uint32_t ones = 0xffffffff;
-  std::vector<PhiloxWords> counters = {{{0, 0, 0, 0}},
-                                       {{ones, ones, ones, ones}},
-                                       {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}}};
+  std::vector<PhiloxWords> counters = {
+      {{0, 0, 0, 0}}, {{ones, ones, ones, ones}}, {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}}};
   std::vector<std::uint64_t> keys = {0, ~0ULL, 0x299f31d0a4093822};
   std::mt19937_64 random(1);
   const auto word = [&] { return std::uint32_t(random()); };
