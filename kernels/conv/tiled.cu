@@ -29,11 +29,14 @@ namespace retrace::kernels::RETRACE_TARGET {
 
 namespace {
 
-template <int BM_, int BN_, int BK_>
+template <int BM_, int BN_, int BK_, int Warps>
 struct Tile {
   static constexpr int BM = BM_, BN = BN_, BK = BK_;
   static constexpr int threads = BM * BN / 64;
+  // A multiprocessor's registers go to so many warps: as many as leave each thread enough not to spill.
+  static constexpr int blocks = Warps * 32 / threads;
   static constexpr int pitch_a = BM + 4;  // spreads the transposing stores over the banks
+  static constexpr int high_b = BN / 2 + 4, pitch_b = BN + 4;
   static constexpr int loads_a = BM * BK / 4 / threads;
   static constexpr int loads_b = (BN * BK / 4 + threads - 1) / threads;
   static_assert(BM * BK % (4 * threads) == 0,
@@ -42,10 +45,10 @@ struct Tile {
 };
 
 // Where column `col` of the weight tile stands in shared memory: the two 16-byte halves of each thread's eight
-// columns lie BN / 2 apart, so that neighbouring threads read neighbouring 16 bytes.
-template <int BN>
+// columns lie apart, so that neighbouring threads read neighbouring 16 bytes.
+template <class T>
 __device__ __forceinline__ int place_of(int col) {
-  return (col & 4) * (BN / 8) + (col >> 3) * 4 + (col & 3);
+  return (col & 4 ? T::high_b : 0) + (col >> 3) * 4 + (col & 3);
 }
 
 // One reduction step's position: tap and first channel.
@@ -54,11 +57,11 @@ struct Step {
 };
 
 template <class T, class Args, bool Merged>
-__global__ void __launch_bounds__(T::threads) gather_gemm(Args a) {
+__global__ void __launch_bounds__(T::threads, T::blocks) gather_gemm(Args a) {
   constexpr bool is_dgrad = std::is_same_v<Args, Conv2dDgrad>;
   constexpr int BM = T::BM, BN = T::BN, BK = T::BK;
   SHARED(float, tile_a, 2 * BK * T::pitch_a);
-  SHARED(float, tile_b, 2 * BK * BN);
+  SHARED(float, tile_b, 2 * BK * T::pitch_b);
 
   const Conv2dShape& d = a.shape;
   const int P = d.p(), Q = d.q(), C = d.c / d.groups, K = d.k / d.groups;
@@ -203,7 +206,7 @@ __global__ void __launch_bounds__(T::threads) gather_gemm(Args a) {
   };
   const auto store = [&](int buffer) {
     float* const as = tile_a + buffer * BK * T::pitch_a;
-    float* const bs = tile_b + buffer * BK * BN;
+    float* const bs = tile_b + buffer * BK * T::pitch_b;
 #pragma unroll
     for (int l = 0; l < T::loads_a; ++l) {
       const int piece = t + l * T::threads, row = piece / (BK / 4), c = piece % (BK / 4) * 4;
@@ -218,13 +221,13 @@ __global__ void __launch_bounds__(T::threads) gather_gemm(Args a) {
       if (BN * BK / 4 % T::threads != 0 && piece >= BN * BK / 4) continue;
       if constexpr (is_dgrad) {
         const int col = piece % (BN / 4) * 4, c = piece / (BN / 4);
-        *reinterpret_cast<float4*>(bs + c * BN + place_of<BN>(col)) = next_b[l];
+        *reinterpret_cast<float4*>(bs + c * T::pitch_b + place_of<T>(col)) = next_b[l];
       } else {
-        const int col = place_of<BN>(piece / (BK / 4)), c = piece % (BK / 4) * 4;
-        bs[(c + 0) * BN + col] = next_b[l].x;
-        bs[(c + 1) * BN + col] = next_b[l].y;
-        bs[(c + 2) * BN + col] = next_b[l].z;
-        bs[(c + 3) * BN + col] = next_b[l].w;
+        const int col = place_of<T>(piece / (BK / 4)), c = piece % (BK / 4) * 4;
+        bs[(c + 0) * T::pitch_b + col] = next_b[l].x;
+        bs[(c + 1) * T::pitch_b + col] = next_b[l].y;
+        bs[(c + 2) * T::pitch_b + col] = next_b[l].z;
+        bs[(c + 3) * T::pitch_b + col] = next_b[l].w;
       }
     }
   };
@@ -255,45 +258,35 @@ __global__ void __launch_bounds__(T::threads) gather_gemm(Args a) {
       }
       if (more) fetch(at);
       const float* const as = tile_a + buffer * BK * T::pitch_a + my_rows;
-      const float* const bs = tile_b + buffer * BK * BN + my_cols * 4;
+      const float* const bs = tile_b + buffer * BK * T::pitch_b + my_cols * 4;
 #pragma unroll
       for (int c = 0; c < BK; ++c) {
-        sum.multiply_add(as + c * T::pitch_a, bs + c * BN, bs + c * BN + BN / 2);
+        sum.multiply_add(as + c * T::pitch_a, bs + c * T::pitch_b, bs + c * T::pitch_b + T::high_b);
       }
     }
   }
 
   const int col = first_col + my_cols * 8;
   if (col >= columns) return;
+  const int count = columns - col < 8 ? columns - col : 8;
+  const bool wide = wide_epilogue(a);
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     const int row = first_row + my_rows + i;
     if (row >= rows) break;
+    float v[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) v[j] = sum.at(i, j);
     if constexpr (is_dgrad) {
       const int w = row % rows_w * d.stride_w + phase_w, h = row / rows_w % rows_h * d.stride_h + phase_h;
       const long long pixel = (1LL * (row / rows_w / rows_h) * d.h + h) * d.w + w;
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        if (col + j < columns) {
-          const int channel = group * C + col + j;
-          a.dx[pixel * d.c + channel] = finish_input(a, sum.at(i, j), pixel, channel);
-        }
-      }
+      finish_inputs(a, wide, v, pixel, group * C + col, count);
     } else {
-      unsigned bits = 0;
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        if (col + j < columns) {
-          const int channel = group * K + col + j;
-          const long long index = 1LL * row * d.k + channel;
-          const float y = finish_output(a, sum.at(i, j), index, channel);
-          a.y[index] = y;
-          bits |= unsigned(y > 0) << j;
-        }
-      }
+      const unsigned positive = finish_outputs(a, wide, v, row, group * K + col, count);
       // The launcher makes sure that eight columns of a group are eight bits of one byte.
       if (a.relu_mask) {
-        a.relu_mask[1LL * row * mask_pitch(d.k) + (group * K + col) / 8] = static_cast<std::uint8_t>(bits);
+        a.relu_mask[1LL * row * mask_pitch(d.k) + (group * K + col) / 8] =
+            static_cast<std::uint8_t>(positive);
       }
     }
   }
@@ -305,7 +298,8 @@ void launch_tile(const Args& a, int rows, int columns, int z, Stream stream) {
   launch<gather_gemm<T, Args, Merged>>(grid, T::threads, 0, stream)(a);
 }
 
-// Narrow tiles for few columns; square ones of 64 where there are few rows or columns to share out.
+// The widest tile that gives every multiprocessor of a large GPU two blocks, else the smallest: a large tile reads
+// less, but many small ones share the work out better. Narrow ones for few columns.
 template <class Args>
 void choose_tile(const Args& a, int rows, int columns, int z, bool merged, Stream stream) {
   if (z > 65535) {
@@ -313,16 +307,22 @@ void choose_tile(const Args& a, int rows, int columns, int z, bool merged, Strea
   }
   if constexpr (std::is_same_v<Args, Conv2dFprop>) {
     if (merged) {
-      return columns <= 16   ? launch_tile<Tile<128, 16, 8>, true>(a, rows, columns, z, stream)
-             : columns <= 32 ? launch_tile<Tile<128, 32, 8>, true>(a, rows, columns, z, stream)
-                             : launch_tile<Tile<128, 64, 8>, true>(a, rows, columns, z, stream);
+      return columns <= 16   ? launch_tile<Tile<128, 16, 8, 8>, true>(a, rows, columns, z, stream)
+             : columns <= 32 ? launch_tile<Tile<128, 32, 8, 12>, true>(a, rows, columns, z, stream)
+                             : launch_tile<Tile<128, 64, 8, 12>, true>(a, rows, columns, z, stream);
     }
   }
-  if (columns <= 16) return launch_tile<Tile<128, 16, 8>, false>(a, rows, columns, z, stream);
-  if (columns <= 32) return launch_tile<Tile<128, 32, 16>, false>(a, rows, columns, z, stream);
-  if (rows <= 64) return launch_tile<Tile<64, 64, 16>, false>(a, rows, columns, z, stream);
-  if (columns <= 64) return launch_tile<Tile<128, 64, 16>, false>(a, rows, columns, z, stream);
-  return launch_tile<Tile<128, 128, 16>, false>(a, rows, columns, z, stream);
+  if (columns <= 16) return launch_tile<Tile<128, 16, 8, 8>, false>(a, rows, columns, z, stream);
+  if (columns <= 32) return launch_tile<Tile<128, 32, 16, 8>, false>(a, rows, columns, z, stream);
+  const auto enough = [&](int tile_rows, int tile_columns) {
+    constexpr long long wanted = 264;
+    return 1LL * ((rows + tile_rows - 1) / tile_rows) * ((columns + tile_columns - 1) / tile_columns) * z >=
+           wanted;
+  };
+  if (columns > 64 && enough(128, 128))
+    return launch_tile<Tile<128, 128, 16, 16>, false>(a, rows, columns, z, stream);
+  if (enough(128, 64)) return launch_tile<Tile<128, 64, 16, 12>, false>(a, rows, columns, z, stream);
+  return launch_tile<Tile<64, 64, 16, 12>, false>(a, rows, columns, z, stream);
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ struct Tile {
   static constexpr int BM = BM_, BN = BN_;
   static constexpr int BK = BM == 16 ? 8 : 16;  // a thread of a flat tile loads one piece a pixel
   static constexpr int threads = BM * BN / 64;
+  static constexpr int blocks = threads == 256 ? 2 : 1;  // a multiprocessor holds, with registers for each
   static constexpr int pixels_a = BN / 16, pixels_b = BM / 16;  // that all threads load at a time
   static constexpr int loads_a = (BK + pixels_a - 1) / pixels_a, loads_b = BK / pixels_b;
   static_assert(threads >= BK, "one thread for each pixel of a step");
@@ -45,7 +46,7 @@ __device__ __forceinline__ int place_of(int col) {
 
 // Whole: C is a multiple of 4, so four columns belong to one tap and are neighbours in x. Else each is on its own.
 template <class T, bool Whole>
-__global__ void __launch_bounds__(T::threads) wgrad_gemm(Conv2dWgrad a, WgradPlan plan) {
+__global__ void __launch_bounds__(T::threads, T::blocks) wgrad_gemm(Conv2dWgrad a, WgradPlan plan) {
   constexpr int BM = T::BM, BN = T::BN, BK = T::BK;
   SHARED(float, tile_a, 2 * BK * BM);
   SHARED(float, tile_b, 2 * BK * BN);

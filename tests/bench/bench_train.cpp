@@ -1,8 +1,11 @@
 // Prints how long a training step takes on a device: forward, loss, backward, update.
 //   bench_train [--device sim] [--model resnet18_w16] [--batch 32] [--size 128] [--classes 8] [--runs 9] [--threads 0]
+//               [--json FILE]
 // tools/reference/training_speed.py does the same in PyTorch.
 #include <fmt/format.h>
 
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 
@@ -13,7 +16,7 @@
 using namespace retrace;
 
 int main(int argc, char** argv) try {
-  std::string device_name = "sim", model = "resnet18_w16";
+  std::string device_name = "sim", model = "resnet18_w16", json_path;
   int batch = 32, size = 128, classes = 8, runs = 9, threads = 0;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string key = argv[i], value = argv[i + 1];
@@ -31,9 +34,12 @@ int main(int argc, char** argv) try {
       runs = std::stoi(value);
     else if (key == "--threads")
       threads = std::stoi(value);
+    else if (key == "--json")
+      json_path = value;
     else
-      throw UsageError("option " + key +
-                       ": expected --device, --model, --batch, --size, --classes, --runs or --threads");
+      throw UsageError(
+          "option " + key +
+          ": expected --device, --model, --batch, --size, --classes, --runs, --threads or --json");
   }
   simt::SimOptions sim = simt::sim_options();
   sim.threads = threads;
@@ -61,6 +67,21 @@ int main(int argc, char** argv) try {
       model, device->info().id, device->info().name, batch, size, size, t.median, t.low, t.high, runs,
       1000 * batch / t.median);
   fmt::print("  peak memory {:.1f} MB\n", double(device->memory().peak) / 1e6);
+  if (json_path.empty()) return 0;
+  const nlohmann::json result = {{"device", device->info().id},
+                                 {"name", device->info().name},
+                                 {"model", model},
+                                 {"batch", batch},
+                                 {"size", size},
+                                 {"precision", "fp32"},
+                                 {"median_ms", t.median},
+                                 {"p5_ms", t.low},
+                                 {"p95_ms", t.high},
+                                 {"peak_bytes", device->memory().peak}};
+  std::ofstream file(json_path);
+  file << result.dump(2) << '\n';
+  file.close();
+  if (!file) throw Error(json_path + ": cannot write the results there");
   return 0;
 } catch (const std::exception& error) {
   fmt::print(stderr, "bench_train: {}\n", error.what());

@@ -13,6 +13,14 @@ struct Times {
   double median = 0, low = 0, high = 0;  // milliseconds; 5th and 95th percentile
 };
 
+inline Times times_of(std::vector<double> milliseconds) {
+  std::sort(milliseconds.begin(), milliseconds.end());
+  const auto at = [&](double p) {
+    return milliseconds[std::size_t(p * double(milliseconds.size() - 1) + 0.5)];
+  };
+  return {at(0.5), at(0.05), at(0.95)};
+}
+
 inline Times measure(Device& device, int runs, const std::function<void()>& work) {
   work();  // packs weights, fills the memory pool
   device.synchronize();
@@ -24,9 +32,7 @@ inline Times measure(Device& device, int runs, const std::function<void()>& work
     all.push_back(
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
   }
-  std::sort(all.begin(), all.end());
-  const auto at = [&](double p) { return all[std::size_t(p * double(all.size() - 1) + 0.5)]; };
-  return {at(0.5), at(0.05), at(0.95)};
+  return times_of(std::move(all));
 }
 
 }  // namespace retrace

@@ -20,7 +20,7 @@ esac""",
     "cmake": """echo "$0 $*" >>"$FAKE_LOG"
 case $1 in
 --build) [ -z "$FAKE_BUILD" ] || exit "$FAKE_BUILD"
-  for p in test_ops test_walk test_conv bench/bench_conv bench/bench_explain; do
+  for p in test_ops test_walk test_conv bench/bench_conv bench/bench_explain bench/bench_train; do
     mkdir -p "$2/tests/bench"
     cat >"$2/tests/$p" <<'END'
 #!/bin/bash
@@ -86,13 +86,16 @@ class GpuRun(unittest.TestCase):
         self.assertEqual(results["during_benchmarks"]["clocks_sm"], {"min": 1710, "median": 1845, "max": 1980})
         self.assertEqual(list(results["benchmarks"]),
                          ["bench_conv_batch_1", "bench_conv_batch_32", "bench_explain_batch_1",
-                          "bench_explain_batch_32"])
+                          "bench_explain_batch_32", "bench_train_cifar_resnet20_w16", "bench_train_resnet18_w16",
+                          "bench_train_resnet18_w64"])
         self.assertEqual(results["benchmarks"]["bench_conv_batch_1"], {"rows": [1.5]})
         sanitized = [f"{tool} {program}" for tool in ("memcheck", "racecheck", "synccheck", "initcheck")
                      for program in ("ops", "walk", "conv")]
         self.assertEqual(list(self.statuses()),
-                         ["configure", "build", "test"] + sanitized + [b.replace("_batch_", " batch ") for b in
-                                                                       results["benchmarks"]])
+                         ["configure", "build", "test"] + sanitized +
+                         ["bench_conv batch 1", "bench_explain batch 1", "bench_conv batch 32",
+                          "bench_explain batch 32", "bench_train resnet18_w16", "bench_train resnet18_w64",
+                          "bench_train cifar_resnet20_w16"])
         self.assertEqual(set(self.statuses().values()), {"ok"})
         self.assertEqual(sorted(p.name for p in (self.folder / "out").iterdir()),
                          ["bench.log", "build.log", "results.json", "sanitize.log", "test.log", "test.xml"])

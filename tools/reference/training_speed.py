@@ -1,14 +1,18 @@
 """How long PyTorch takes for what `bench_train` measures: a training step of one network on random pictures.
 
-    training_speed.py [resnet18 | cifar_resnet20] [WIDTH] [BATCH] [SIZE] [CLASSES] [RUNS]
+    training_speed.py [NETWORK,WIDTH,BATCH,SIZE,CLASSES]… [--device cpu] [--runs 9] [--json FILE]
+
+NETWORK is resnet18 or cifar_resnet20; resnet18,16,32,128,8 where none is given. SGD with Nesterov's momentum, eager
+mode.
 """
-import sys
-import time
+import argparse
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
+
+from speed import Report
 
 
 def resnet18(width, classes):
@@ -49,26 +53,36 @@ def cifar_resnet20(width, classes):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, classes))
 
 
-def main():
-    usual = ["resnet18", "16", "32", "128", "8", "9"]
-    name, *numbers = sys.argv[1:] + usual[len(sys.argv) - 1:]
-    width, batch, size, classes, runs = (int(n) for n in numbers)
-    torch.manual_seed(1)
-    net = {"resnet18": resnet18, "cifar_resnet20": cifar_resnet20}[name](width, classes).train()
+def training(network, width, batch, size, classes, device):
+    """A function that makes one step."""
+    net = {"resnet18": resnet18, "cifar_resnet20": cifar_resnet20}[network](width, classes).to(device).train()
     optimizer = torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=5e-4, nesterov=True)
-    x, y = torch.randn(batch, 3, size, size), torch.arange(batch) % classes
-    times = []
-    for _ in range(runs + 2):  # the first two warm up
-        begin = time.perf_counter()
+    x, y = torch.randn(batch, 3, size, size, device=device), (torch.arange(batch) % classes).to(device)
+
+    def step():
         loss = F.cross_entropy(net(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        times.append(time.perf_counter() - begin)
-    median = sorted(times[2:])[runs // 2]
-    print(f"{name} width {width}, batch {batch}, {size} x {size}, fp32, SGD, PyTorch {torch.__version__}, "
-          f"{torch.get_num_threads()} threads: {1000 * median:.1f} ms a step, median of {runs}, "
-          f"{batch / median:.1f} pictures/s")
+
+    return step
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("shapes", nargs="*", default=["resnet18,16,32,128,8"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--json")
+    asked = parser.parse_args()
+    report = Report(asked.device, asked.runs)
+    for shape in asked.shapes:
+        network, *numbers = shape.split(",")
+        width, batch, size, classes = (int(n) for n in numbers)
+        torch.manual_seed(1)
+        report.measure({"what": "training step", "model": f"{network}_w{width}", "batch": batch, "size": size,
+                        "classes": classes}, training(network, width, batch, size, classes, asked.device))
+    report.save(asked.json)
 
 
 if __name__ == "__main__":
