@@ -1,0 +1,55 @@
+// One fuzzer a reader (RETRACE_FUZZ_READER): whatever the bytes, the reader returns tensors that can be used or throws
+// one retrace::Error. libFuzzer's entry point; AddressSanitizer and UBSan watch.
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "kernels/error.h"
+#include "weights/pickle.h"
+#include "weights/readers.h"
+
+using namespace retrace;
+using namespace retrace::weights;
+
+namespace {
+
+[[maybe_unused]] bool begins_with(std::span<const std::byte> bytes, std::size_t at, std::string_view magic) {
+  return bytes.size() >= at + magic.size() && std::memcmp(bytes.data() + at, magic.data(), magic.size()) == 0;
+}
+
+// Stands in for a user of the tensors.
+[[maybe_unused]] void use(const Checkpoint& checkpoint) {
+  for (const HostTensor& t : checkpoint.tensors) {
+    const std::vector<float> values = t.to_f32();
+    if (std::int64_t(values.size()) != t.count()) std::abort();
+    if (checkpoint.find(t.name) == nullptr) std::abort();
+  }
+}
+
+// What read_checkpoint does once it has told the format.
+void read(std::span<const std::byte> bytes) {
+  [[maybe_unused]] const auto file = MappedFile::view("fuzz", bytes);
+#if RETRACE_FUZZ_READER == 0
+  if (begins_with(bytes, 8, "{")) use(read_safetensors(file));
+#elif RETRACE_FUZZ_READER == 1
+  if (begins_with(bytes, 0, "PK\x03\x04")) use(read_torch_zip(file));
+#elif RETRACE_FUZZ_READER == 2
+  if (is_torch_legacy(bytes)) use(read_torch_legacy(file));
+#elif RETRACE_FUZZ_READER == 3
+  const Pickle pickle = unpickle(bytes, "fuzz");
+  if (pickle.root >= pickle.nodes.size() || pickle.length > bytes.size()) std::abort();
+#endif
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  try {
+    read({reinterpret_cast<const std::byte*>(data), size});
+  } catch (const Error& error) {
+    const std::string_view message = error.what();
+    if (message.empty() || message.find('\n') != std::string_view::npos) std::abort();
+  }
+  return 0;
+}
