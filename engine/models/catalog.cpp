@@ -26,6 +26,7 @@ const ResNetPlan* narrowed(const std::string& name) {
   if (const auto found = made.find(name); found != made.end()) return &found->second;
   for (const ResNetPlan& plan : resnet_catalog()) {
     if (plan.info.name != name.substr(0, at)) continue;
+    if (width * plan.group_width % 64 != 0) return nullptr;  // groups of a fraction of a channel
     ResNetPlan narrow = plan;
     narrow.info.name = name;
     narrow.info.description += fmt::format(", {} channels in the first stage", width);
@@ -86,7 +87,7 @@ std::vector<ParameterSpec> model_parameters(const std::string& name, int classes
   const NetPlan net = expand(plan);
   std::vector<ParameterSpec> specs;
   for (const ConvPlan& c : convolutions(net)) {
-    specs.push_back({c.name + ".weight", {c.out, c.in, c.kernel, c.kernel}});
+    specs.push_back({c.name + ".weight", {c.out, c.in / c.groups, c.kernel, c.kernel}});
     if (folded) {
       specs.push_back({c.name + ".bias", {c.out}});
     } else {

@@ -24,6 +24,21 @@ const std::vector<ResNetPlan>& resnet_catalog() {
     imagenet(50, true, {3, 4, 6, 3});
     imagenet(101, true, {3, 4, 23, 3});
     imagenet(152, true, {3, 8, 36, 3});
+    const auto grouped = [&](const std::string& name, const std::string& kind, std::vector<int> blocks,
+                             int groups, int group_width) {
+      plans.push_back({{name, "ImageNet " + kind + ", 224 x 224, 1000 classes", 1000, {}, {}},
+                       true,
+                       false,
+                       std::move(blocks),
+                       64,
+                       groups,
+                       group_width});
+    };
+    grouped("wide_resnet50_2", "wide ResNet", {3, 4, 6, 3}, 1, 128);
+    grouped("wide_resnet101_2", "wide ResNet", {3, 4, 23, 3}, 1, 128);
+    grouped("resnext50_32x4d", "ResNeXt", {3, 4, 6, 3}, 32, 4);
+    grouped("resnext101_32x8d", "ResNeXt", {3, 4, 23, 3}, 32, 8);
+    grouped("resnext101_64x4d", "ResNeXt", {3, 4, 23, 3}, 64, 4);
     for (const int depth : {20, 32, 44, 56, 110}) {
       const int n = (depth - 2) / 6;
       ModelInput input;
@@ -57,15 +72,16 @@ NetPlan expand(const ResNetPlan& plan) {
       BlockPlan block;
       block.name = fmt::format("layer{}.{}", stage + 1, b);
       const int stride = b == 0 && stage > 0 ? 2 : 1;
-      const auto conv = [&](int number, int from, int to, int kernel, int step) {
+      const auto conv = [&](int number, int from, int to, int kernel, int step, int groups = 1) {
         block.convs.push_back({fmt::format("{}.conv{}", block.name, number),
-                               fmt::format("{}.bn{}", block.name, number), from, to, kernel, step,
-                               kernel / 2});
+                               fmt::format("{}.bn{}", block.name, number), from, to, kernel, step, kernel / 2,
+                               groups});
       };
       if (plan.bottleneck) {
-        conv(1, in, width, 1, 1);
-        conv(2, width, width, 3, stride);
-        conv(3, width, out, 1, 1);
+        const int middle = width * plan.group_width / 64 * plan.groups;
+        conv(1, in, middle, 1, 1);
+        conv(2, middle, middle, 3, stride, plan.groups);
+        conv(3, middle, out, 1, 1);
       } else {
         conv(1, in, width, 3, stride);
         conv(2, width, width, 3, 1);

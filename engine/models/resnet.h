@@ -1,4 +1,5 @@
-// Residual networks (He et al. 2016): torchvision's, and the narrow ones for 32 × 32 pictures.
+// Residual networks (He et al. 2016; ResNeXt: Xie et al. 2017; wide: Zagoruyko & Komodakis 2016): torchvision's, and the
+// narrow ones for 32 × 32 pictures.
 #pragma once
 #include <array>
 #include <functional>
@@ -16,14 +17,17 @@ struct ResNetPlan {
   bool cifar = false;  // 3 × 3 stem, three stages, option-A shortcuts, final layer "linear"
   std::vector<int> blocks;
   int width = 64;  // channels of the first stage
+  // Bottlenecks: the middle convolution's groups, and the channels of each per 64 of the stage's (torchvision's
+  // width_per_group): 1 and 64 in a ResNet, 1 and 128 in a wide one, 32 and 4 in ResNeXt-50 32x4d.
+  int groups = 1, group_width = 64;
 };
 
 // One convolution and the batch norm behind it.
 struct ConvPlan {
   std::string name, norm;  // modules: "layer1.0.conv1", "layer1.0.bn1"
-  int in = 0, out = 0, kernel = 1, stride = 1, pad = 0;
+  int in = 0, out = 0, kernel = 1, stride = 1, pad = 0, groups = 1;
   ConvGeometry geometry() const {
-    return {.stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad};
+    return {.stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad, .groups = groups};
   }
 };
 

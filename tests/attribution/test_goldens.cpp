@@ -82,7 +82,8 @@ std::vector<int> targets_of(const Golden& golden, const std::string& which) {
 // Relevance: where a sum almost vanishes, the stabilized quotient behind it multiplies rounding, in anybody's fp32.
 // The pictures were chosen to be well conditioned in that respect (tools/reference/README.md: PyTorch's own float32
 // maps are at most 1e-5 off), so that one bound holds for every map: ten times that.
-constexpr double near_value = 1e-5, near_map = 1e-4;
+// Fifty layers add up more: PyTorch's own float32 logits are 1.4e-5 off there, and a few times that is allowed.
+constexpr double near_value = 1e-5, near_map = 1e-4, near_deep = 5e-5;
 
 void check_maps(const Golden& golden, const std::vector<float>& values, const std::string& name,
                 double tolerance) {
@@ -99,14 +100,15 @@ void check_maps(const Golden& golden, const std::vector<float>& values, const st
 
 TEST_CASE("seeded networks agree with PyTorch, pytorch-grad-cam, Captum and Zennit") {
   Device& device = test_device();
-  for (const std::string name : {"cifar_resnet20", "resnet18"}) {
+  for (const std::string name : {"cifar_resnet20", "resnet18", "resnext50_32x4d_w16"}) {
     const Golden golden(name);
     const auto model = golden.build(device);
     Tape tape(device);
     const NodeId logits = model->forward(tape, tape.input(golden.batch(device)));
     const int pictures = golden.pictures();
 
-    check_maps(golden, tape.value(logits).to_host(), "logits", near_value);
+    check_maps(golden, tape.value(logits).to_host(), "logits",
+               name.starts_with("resnext") ? near_deep : near_value);
     for (NodeId id = 1; id <= logits; ++id) {
       const std::string& layer = tape.node(id).name;
       if (!golden.has("picture0.stats." + layer)) continue;

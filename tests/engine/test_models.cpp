@@ -46,6 +46,11 @@ TEST_CASE("parameter counts are torchvision's and the CIFAR paper's") {
   CHECK(trainable("resnet50") == 25557032);
   CHECK(trainable("resnet101") == 44549160);
   CHECK(trainable("resnet152") == 60192808);
+  CHECK(trainable("wide_resnet50_2") == 68883240);
+  CHECK(trainable("wide_resnet101_2") == 126886696);
+  CHECK(trainable("resnext50_32x4d") == 25028904);
+  CHECK(trainable("resnext101_32x8d") == 88791336);
+  CHECK(trainable("resnext101_64x4d") == 83455272);
   CHECK(trainable("cifar_resnet20") == 269722);
   CHECK(trainable("cifar_resnet32") == 464154);
   CHECK(trainable("cifar_resnet44") == 658586);
@@ -66,6 +71,11 @@ TEST_CASE("parameter names are torchvision's") {
   CHECK(has("resnet50", "layer1.0.downsample.0.weight", {256, 64, 1, 1}));
   CHECK(has("resnet50", "layer3.5.conv3.weight", {1024, 256, 1, 1}));
   CHECK(has("resnet50", "fc.weight", {1000, 2048}));
+  CHECK(has("wide_resnet50_2", "layer2.0.conv2.weight", {256, 256, 3, 3}));
+  CHECK(has("resnext50_32x4d", "layer2.0.conv2.weight", {256, 8, 3, 3}));
+  CHECK(has("resnext101_64x4d", "layer4.2.conv2.weight", {2048, 32, 3, 3}));
+  CHECK(has("resnext50_32x4d_w16", "layer1.0.conv2.weight", {32, 1, 3, 3}));
+  CHECK_FALSE(is_model("resnext50_32x4d_w20"));  // 1.25 channels a group
   CHECK(has("cifar_resnet20", "layer3.2.conv2.weight", {64, 64, 3, 3}));
   CHECK(has("cifar_resnet20", "linear.bias", {10}));
   CHECK_FALSE(has("cifar_resnet20", "layer2.0.downsample.0.weight", {32, 16, 1, 1}));
@@ -74,8 +84,9 @@ TEST_CASE("parameter names are torchvision's") {
 TEST_CASE("every architecture runs, with every layer named") {
   Device& device = test_device();
   for (const ModelInfo& info : model_catalog()) {
-    if (info.name == "resnet101" || info.name == "resnet152" || info.name == "resnet34")
-      continue;  // as 50 and 18
+    // As 18 and 50, only deeper.
+    if (info.name == "resnet34" || info.name == "resnet152" || info.name.find("101") != std::string::npos)
+      continue;
     CAPTURE(info.name);
     const LoadedModel loaded = load_model(device, info.name, std::filesystem::path{}, 1);
     CHECK(loaded.notes.front().find("untrained") != std::string::npos);

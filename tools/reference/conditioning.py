@@ -39,8 +39,8 @@ def closest_switch(net, x):
     root mean square. Where it is no larger than float32's rounding error, a ReLU may switch, and gradients
     jump."""
     t = lrp_reference.Trace(net, x)
-    smallest = [z.abs().min() / rms(z) for block, (a, h, tail) in zip(net.blocks, t.blocks)
-                for z in (block.conv1(a), tail)]
+    smallest = [z.abs().min() / rms(z) for block, (inner, tail) in zip(net.blocks, t.blocks)
+                for z in (*(conv(x_in) for conv, x_in in zip(block.convs[:-1], inner)), tail)]
     stem = net.stem(x)
     smallest.append(stem.abs().min() / rms(stem))
     if net.pool:
@@ -56,8 +56,8 @@ def jittered(net, draw):
         r = (2 * uniform(f"jitter{draw}.{name}", op.w.numel(), 0) - 1) * 3**0.5
         return dataclasses.replace(op, w=op.w * (1 + JITTER * torch.from_numpy(r).view_as(op.w)))
 
-    blocks = [networks.Block(b.name, *(jitter(f"{b.name}.{part}", getattr(b, part))
-                                       for part in ("conv1", "conv2", "shortcut"))) for b in net.blocks]
+    blocks = [networks.Block(b.name, [jitter(f"{b.name}.conv{n}", conv) for n, conv in enumerate(b.convs, 1)],
+                             jitter(f"{b.name}.shortcut", b.shortcut)) for b in net.blocks]
     return networks.Folded(jitter("stem", net.stem), net.pool, blocks, net.linear)
 
 

@@ -2,6 +2,7 @@
 --check DIR`. `generate.py --choose NETWORK` lists the candidate pictures instead, best conditioned first."""
 import argparse
 import copy
+import dataclasses
 import functools
 import pathlib
 import re
@@ -26,15 +27,19 @@ from zennit_maps import zennit_maps
 SEED = 1
 # Pictures are chosen among these seeded ones: decisions no closer to a tie than MIN_SWITCH, a leading class,
 # and of those well conditioned ones (see conditioning.py; --choose lists them).
-CANDIDATES = 160
+CANDIDATES = 200
 MIN_SWITCH, MIN_MARGIN = 8e-6, 0.1
 # What the chosen ones must reach, so that a float32 engine with any order of summation can be held to 1e-4.
 MAX_CONDITION, MAX_FLOAT32_RMS = 45, 1e-5
+# Fifty layers are worse conditioned than twenty: of a thousand pictures the best had 90, this one has 103, and PyTorch's own
+# float32 is up to 1.3e-5 off.
+MAX_OF_DEEP = {"resnext50_32x4d_w16": (110, 2e-5)}
 # name: picture size, pictures taken, pictures that set the batch norms' statistics, second class, and the
 # layer of Grad-CAM
 NETWORKS = {
     "cifar_resnet20": (32, (32, 41, 87), 32, 7, "layer3"),
     "resnet18": (64, (91, 141), 32, 207, "layer4"),
+    "resnext50_32x4d_w16": (48, (190,), 16, 207, "layer4"),
 }
 
 
@@ -57,9 +62,9 @@ def layer_outputs(model, x):
         return lambda module, inputs, output: out.__setitem__(name, function(output).detach())
 
     for name, module in model.named_modules():
-        # A batch norm named bn1 is followed by a ReLU in both networks.
-        if name.endswith("bn1"):
-            handles.append(module.register_forward_hook(keep(name[:-3] + "conv1", F.relu)))
+        # All but a block's last batch norm are followed by a ReLU.
+        if re.search(r"bn[12]$", name) and (name.endswith("bn1") or hasattr(model.get_submodule(name[:-4]), "conv3")):
+            handles.append(module.register_forward_hook(keep(name[:-3] + "conv" + name[-1], F.relu)))
         elif name in ("maxpool", "avgpool", "fc", "linear") or re.fullmatch(r"layer\d\.\d", name):
             handles.append(module.register_forward_hook(keep(name)))
     with torch.no_grad():
@@ -99,9 +104,9 @@ def upsample(cam, size):
 
 def in_float32(net):
     """The folded network with every tensor in float32."""
-    convert = lambda op: networks.Conv(op.w.float(), op.b.float(), op.stride, op.pad) \
+    convert = lambda op: dataclasses.replace(op, w=op.w.float(), b=op.b.float()) \
         if isinstance(op, networks.Conv) else op
-    blocks = [networks.Block(b.name, *map(convert, (b.conv1, b.conv2, b.shortcut))) for b in net.blocks]
+    blocks = [networks.Block(b.name, [convert(conv) for conv in b.convs], convert(b.shortcut)) for b in net.blocks]
     return networks.Folded(convert(net.stem), net.pool, blocks, tuple(t.float() for t in net.linear))
 
 
@@ -121,7 +126,8 @@ def explain(prefix, model, merged, jittered_nets, x, other_target, layer, size):
         logits = model(x)[0]
     net = networks.folded(model)
     target, switch, condition = conditions(model, net, jittered_nets, x, other_target)
-    if condition is None or condition > MAX_CONDITION:
+    max_condition, max_float32_rms = MAX_OF_DEEP.get(prefix.split(".")[0], (MAX_CONDITION, MAX_FLOAT32_RMS))
+    if condition is None or condition > max_condition:
         raise AssertionError(f"{prefix}: class {target}, closest switch {switch:.2g}, condition number "
                              f"{condition}: take another picture")
     print(f"{prefix}: class {target}, closest switch {switch:.2g}, condition number {condition:.3g}")
@@ -164,8 +170,8 @@ def explain(prefix, model, merged, jittered_nets, x, other_target, layer, size):
         out[f"lrp.{name}.float32_rms"] = np.array([relative_rms(rounded.numpy(), value.numpy())])
         print(f"{prefix}lrp.{name}: sum / start = {float(value.sum()) / start:.15g}")
     for key, value in out.items():
-        if key.endswith("float32_rms") and value[0] > MAX_FLOAT32_RMS:
-            raise AssertionError(f"{prefix}{key} is {value[0]:.3g}, expected at most {MAX_FLOAT32_RMS:g}: "
+        if key.endswith("float32_rms") and value[0] > max_float32_rms:
+            raise AssertionError(f"{prefix}{key} is {value[0]:.3g}, expected at most {max_float32_rms:g}: "
                                  "take another picture")
     return out
 

@@ -9,7 +9,7 @@ A configuration is (first, middle, gamma, bias, residual); the last layer always
             ignore  denominators and gamma's branch leave it out
             spread  it sits in the denominator, and its share goes back to the contributions of the output's
                     sign (in the last layer, and under the epsilon rule: to all, by magnitude)
-  residual  joint   conv2(h) + shortcut(x) is one linear map
+  residual  joint   a block's last convolution and its shortcut are one linear map
             split   the sum is a layer with the norm rule, each branch a layer below it
 """
 import dataclasses
@@ -48,9 +48,11 @@ class Trace:
         if net.pool:
             a, self.argmax = F.max_pool2d(a, 3, 2, 1, return_indices=True)
         for block in net.blocks:
-            h = F.relu(block.conv1(a))
-            z = block.conv2(h) + block.shortcut(a)
-            self.blocks.append((a, h, z))
+            inner = [a]  # what each convolution sees
+            for conv in block.convs[:-1]:
+                inner.append(F.relu(conv(inner[-1])))
+            z = block.convs[-1](inner[-1]) + block.shortcut(a)
+            self.blocks.append((inner, z))
             a = F.relu(z)
         self.features = a
         self.pooled = a.mean((2, 3))
@@ -75,7 +77,7 @@ class Branch:
     def apply(self, modify, x):
         """A with its weights replaced by modify(weights), at x, without bias."""
         if isinstance(self.op, Conv):
-            return F.conv2d(x, modify(self.op.w), None, self.op.stride, self.op.pad)
+            return self.op.apply(x, modify(self.op.w))
         return float(modify(torch.ones(()))) * self.op(x)
 
 
@@ -162,7 +164,7 @@ def first_relevance(net, trace, R, config):
     if config.first == "same":
         return relevance([Branch(trace.x, net.stem)], R, config.middle, config)[0]
     conv = net.stem
-    apply = lambda w, x: F.conv2d(x, w, None, conv.stride, conv.pad)
+    apply = lambda w, x: conv.apply(x, w)
     ones = torch.ones_like(trace.x)
     if config.first == "flat":
         terms = [(ones, torch.ones_like(conv.w), 1.0)]
@@ -173,7 +175,7 @@ def first_relevance(net, trace, R, config):
     else:
         raise ValueError(config.first)
     s = divide(R, sum(sign * apply(w, x) for x, w, sign in terms), config.epsilon)
-    back = lambda w: torch.nn.grad.conv2d_input(trace.x.shape, w, s, conv.stride, conv.pad)
+    back = lambda w: conv.back(trace.x.shape, w, s)
     return sum(sign * x * back(w) for x, w, sign in terms)
 
 
@@ -189,22 +191,25 @@ def lrp_r_form(net: Folded, x, target, config: Config, start=None):
     n = t.features.shape[2] * t.features.shape[3]
     R = t.features * divide(R, p, config.epsilon) / n
     norm = dataclasses.replace(config, bias="absorb")
-    for block, (a, h, z) in zip(reversed(net.blocks), reversed(t.blocks)):
+    for block, (inner, z) in zip(reversed(net.blocks), reversed(t.blocks)):
+        a, h, last = inner[0], inner[-1], block.convs[-1]
         if config.residual == "joint":
-            tail = [Branch(h, block.conv2), Branch(a, block.shortcut)]
+            tail = [Branch(h, last), Branch(a, block.shortcut)]
             R_h, R_a = relevance(tail, R, config.middle, config)
         else:
-            branch, skip = block.conv2(h), block.shortcut(a)
+            branch, skip = last(h), block.shortcut(a)
             to = lambda y: Branch(y, lambda v: v)
             R_branch, R_skip = relevance([to(branch), to(skip)], R, "epsilon", norm)
-            R_h, = relevance([Branch(h, block.conv2)], R_branch, config.middle, config)
+            R_h, = relevance([Branch(h, last)], R_branch, config.middle, config)
             if isinstance(block.shortcut, Conv):
                 R_a, = relevance([Branch(a, block.shortcut)], R_skip, config.middle, config)
             else:  # option A and the identity have no rule: each pixel goes back where it came from
                 leaf = a.detach().requires_grad_()
                 with torch.enable_grad():
                     R_a, = torch.autograd.grad(block.shortcut(leaf), leaf, R_skip)
-        R = R_a + relevance([Branch(a, block.conv1)], R_h, config.middle, config)[0]
+        for x_in, conv in zip(reversed(inner[:-1]), reversed(block.convs[:-1])):
+            R_h, = relevance([Branch(x_in, conv)], R_h, config.middle, config)
+        R = R_a + R_h
     if net.pool:
         R = t.unpool(R)
     return first_relevance(net, t, R, config)[0]
@@ -215,7 +220,7 @@ def lrp_r_form(net: Folded, x, target, config: Config, start=None):
 def transposed(op, shape, modify, s):
     """Aᵀ s with modified weights."""
     if isinstance(op, Conv):
-        return torch.nn.grad.conv2d_input(shape, modify(op.w), s, op.stride, op.pad)
+        return op.back(shape, modify(op.w), s)
     leaf = torch.zeros(shape, dtype=s.dtype).requires_grad_()
     with torch.enable_grad():
         out = float(modify(torch.ones(()))) * op(leaf)
@@ -231,7 +236,7 @@ def c_through(ops, inputs, c, z, config):
         return back(identity, c * (z > 0))
     biases = [op.b.view(1, -1, 1, 1) for op in ops if isinstance(op, Conv)]
     b, b_plus = sum(biases), sum(positive(v) for v in biases)
-    P = sum(F.conv2d(x, positive(op.w), None, op.stride, op.pad) if isinstance(op, Conv) else op(x)
+    P = sum(op.apply(x, positive(op.w)) if isinstance(op, Conv) else op(x)
             for op, x in zip(ops, inputs))
     a = F.relu(z)
     if config.middle == "z-plus" and config.bias in ("ignore", "absorb"):
@@ -258,9 +263,11 @@ def lrp_c_form(net: Folded, x, target, config: Config):
             c = c + w.abs() * divide(b, (p * w.abs()).sum())
     n = t.features.shape[2] * t.features.shape[3]
     c = (c / n)[:, :, None, None].expand_as(t.features)
-    for block, (a, h, z) in zip(reversed(net.blocks), reversed(t.blocks)):
-        c_h, c_a = c_through([block.conv2, block.shortcut], [h, a], c, z, config)
-        c = c_a + c_through([block.conv1], [a], c_h, block.conv1(a), config)[0]
+    for block, (inner, z) in zip(reversed(net.blocks), reversed(t.blocks)):
+        c_h, c_a = c_through([block.convs[-1], block.shortcut], [inner[-1], inner[0]], c, z, config)
+        for x_in, conv in zip(reversed(inner[:-1]), reversed(block.convs[:-1])):
+            c_h, = c_through([conv], [x_in], c_h, conv(x_in), config)
+        c = c_a + c_h
     if net.pool:
         c = t.unpool(c)
     if config.first == "same" and config.middle == "epsilon":

@@ -1,8 +1,8 @@
-"""The two networks of the golden files, their weights, and a description of them with batch norm folded in.
+"""The networks of the golden files, their weights, and a description of them with batch norm folded in.
 
 `Folded` is all the attribution scripts know of a network:
   stem      a Conv, then ReLU, then (pool=True) a 3x3 max-pool of stride 2 and padding 1
-  blocks    Blocks in order: relu(conv2(relu(conv1(x))) + shortcut(x))
+  blocks    Blocks in order: relu(convs[-1](… relu(convs[0](x))) + shortcut(x)), two convolutions or three
   linear    (weight [K, C], bias [K]) after a global average pool
 Tensors are float64, weights KCRS, activations NCHW.
 """
@@ -73,10 +73,22 @@ class CifarResNet(nn.Module):
         return self.linear(self.avgpool(x).flatten(1))
 
 
+def narrow_resnext50(width):
+    """torchvision's resnext50_32x4d with `width` channels in the first stage instead of 64."""
+    model = torchvision.models.resnext50_32x4d()
+    model.inplanes = width
+    model.conv1, model.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        setattr(model, f"layer{stage + 1}",
+                model._make_layer(torchvision.models.resnet.Bottleneck, width << stage, blocks, 2 if stage else 1))
+    model.fc = nn.Linear(4 * width << 3, 1000)
+    return model
+
+
 def make(name):
     """A float64 network in evaluation mode, weights as PyTorch left them."""
-    if name == "resnet18":
-        model = torchvision.models.resnet18()
+    if name in ("resnet18", "resnext50_32x4d_w16"):
+        model = torchvision.models.resnet18() if name == "resnet18" else narrow_resnext50(16)
         # In-place ReLUs would overwrite tensors that hooks have kept.
         for module in model.modules():
             if isinstance(module, nn.ReLU):
@@ -150,16 +162,24 @@ class Conv:
     b: torch.Tensor  # [K]
     stride: int
     pad: int
+    groups: int = 1
 
     def __call__(self, x):
-        return F.conv2d(x, self.w, self.b, self.stride, self.pad)
+        return self.apply(x, self.w) + self.b.view(1, -1, 1, 1)
+
+    def apply(self, x, w):
+        """The map with other weights and no bias."""
+        return F.conv2d(x, w, None, self.stride, self.pad, groups=self.groups)
+
+    def back(self, shape, w, s):
+        """Its transpose: from a signal at the output to one at an input of that shape."""
+        return torch.nn.grad.conv2d_input(shape, w, s, self.stride, self.pad, groups=self.groups)
 
 
 @dataclasses.dataclass
 class Block:
     name: str
-    conv1: Conv
-    conv2: Conv
+    convs: list
     shortcut: object  # a Conv, or a callable without parameters: the identity or option A
 
 
@@ -176,7 +196,12 @@ def fold(conv, norm):
     k = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
     b = conv.bias.detach() if conv.bias is not None else 0.0
     return Conv(conv.weight.detach() * k.view(-1, 1, 1, 1), k * (b - norm.running_mean) + norm.bias.detach(),
-                conv.stride[0], conv.padding[0])
+                conv.stride[0], conv.padding[0], conv.groups)
+
+
+def numbers(block):
+    """Of a block's convolutions: 1 and 2, in a bottleneck also 3."""
+    return [n for n in (1, 2, 3) if hasattr(block, f"conv{n}")]
 
 
 def folded(model):
@@ -187,8 +212,8 @@ def folded(model):
                 shortcut = block.shortcut
             else:
                 shortcut = fold(*block.downsample) if block.downsample is not None else nn.Identity()
-            blocks.append(Block(f"{stage}.{i}", fold(block.conv1, block.bn1), fold(block.conv2, block.bn2),
-                                shortcut))
+            convs = [fold(getattr(block, f"conv{n}"), getattr(block, f"bn{n}")) for n in numbers(block)]
+            blocks.append(Block(f"{stage}.{i}", convs, shortcut))
     linear = model.fc if hasattr(model, "fc") else model.linear
     return Folded(fold(model.conv1, model.bn1), hasattr(model, "maxpool"), blocks,
                   (linear.weight.detach(), linear.bias.detach()))
@@ -206,8 +231,8 @@ def merge_batch_norms(model):
     replace(model, "conv1", "bn1")
     for stage in ("layer1", "layer2", "layer3", "layer4"):
         for block in getattr(model, stage, ()):
-            replace(block, "conv1", "bn1")
-            replace(block, "conv2", "bn2")
+            for n in numbers(block):
+                replace(block, f"conv{n}", f"bn{n}")
             if getattr(block, "downsample", None) is not None:
                 replace(block.downsample, "0", "1")
     return model

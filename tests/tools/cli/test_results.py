@@ -11,7 +11,8 @@ import unittest
 from support import LABELS, LAYERS, RETRACE, Case, png, pixels, png_size, read_npy, run, safetensors, \
     safetensors_header, seeded_weights
 
-MODELS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "cifar_resnet20", "cifar_resnet32",
+MODELS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
+          "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d", "cifar_resnet20", "cifar_resnet32",
           "cifar_resnet44", "cifar_resnet56", "cifar_resnet110"]
 
 
