@@ -45,6 +45,17 @@ std::string describe(std::span<const std::byte> bytes) {
   return fmt::format("data of unknown format (first bytes {})", hex);
 }
 
+enum class Kind : unsigned char { safetensors, torch_zip, torch_legacy };
+
+// Needs no more than MappedFile::start_size bytes. Throws Error if it is none of these.
+Kind kind_of(std::span<const std::byte> bytes, const std::string& name) {
+  if (has(bytes, 0, "PK\x03\x04")) return Kind::torch_zip;
+  if (is_torch_legacy(bytes)) return Kind::torch_legacy;
+  // safetensors has no magic of its own: eight bytes of length, then the header's opening brace.
+  if (has(bytes, 8, "{")) return Kind::safetensors;
+  throw Error(fmt::format("{}: is {}; expected safetensors or a PyTorch checkpoint", name, describe(bytes)));
+}
+
 }  // namespace
 
 const HostTensor* Checkpoint::find(std::string_view name) const {
@@ -53,14 +64,17 @@ const HostTensor* Checkpoint::find(std::string_view name) const {
 }
 
 Checkpoint read_checkpoint(const std::filesystem::path& path) {
-  const auto file = MappedFile::open(path);
-  const auto bytes = file->bytes();
-  if (has(bytes, 0, "PK\x03\x04")) return read_torch_zip(file);
-  if (is_torch_legacy(bytes)) return read_torch_legacy(file);
-  // safetensors has no magic of its own: eight bytes of length, then the header's opening brace.
-  if (has(bytes, 8, "{")) return read_safetensors(file);
-  throw Error(
-      fmt::format("{}: is {}; expected safetensors or a PyTorch checkpoint", file->path(), describe(bytes)));
+  const std::string name = path.string();
+  const auto file = MappedFile::open(path, [&](auto start) { (void)kind_of(start, name); });
+  switch (kind_of(file->bytes(), name)) {
+    case Kind::torch_zip:
+      return read_torch_zip(file);
+    case Kind::torch_legacy:
+      return read_torch_legacy(file);
+    case Kind::safetensors:
+      break;
+  }
+  return read_safetensors(file);
 }
 
 }  // namespace retrace::weights

@@ -25,7 +25,7 @@ struct Checkpoint {
 
 // Reads a safetensors file, or what `torch.save` writes (zip container or the older stream of pickles) for a
 // state dict, also wrapped in dictionaries as training scripts do. The format is told by the file's first
-// bytes. Tensors point into the mapped file where they lie there contiguously. Throws Error, naming the file
+// bytes. Tensors point into the file's bytes where they lie there contiguously. Throws Error, naming the file
 // and what was found, for a file that cannot be read, is of another format, is damaged or inconsistent,
 // refers to a Python name outside the known few, or would unfold to much more than its own size.
 Checkpoint read_checkpoint(const std::filesystem::path& path);
