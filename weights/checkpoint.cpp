@@ -45,12 +45,13 @@ std::string describe(std::span<const std::byte> bytes) {
   return fmt::format("data of unknown format (first bytes {})", hex);
 }
 
-enum class Kind : unsigned char { safetensors, torch_zip, torch_legacy };
+enum class Kind : unsigned char { safetensors, safetensors_index, torch_zip, torch_legacy };
 
 // Needs no more than MappedFile::start_size bytes. Throws Error if it is none of these.
 Kind kind_of(std::span<const std::byte> bytes, const std::string& name) {
   if (has(bytes, 0, "PK\x03\x04")) return Kind::torch_zip;
   if (is_torch_legacy(bytes)) return Kind::torch_legacy;
+  if (is_safetensors_index(bytes)) return Kind::safetensors_index;
   // safetensors has no magic of its own: eight bytes of length, then the header's opening brace.
   if (has(bytes, 8, "{")) return Kind::safetensors;
   throw Error(fmt::format("{}: is {}; expected safetensors or a PyTorch checkpoint", name, describe(bytes)));
@@ -71,6 +72,8 @@ Checkpoint read_checkpoint(const std::filesystem::path& path) {
       return read_torch_zip(file);
     case Kind::torch_legacy:
       return read_torch_legacy(file);
+    case Kind::safetensors_index:
+      return read_safetensors_index(file);
     case Kind::safetensors:
       break;
   }

@@ -9,12 +9,16 @@ namespace retrace::weights {
 
 // Format: https://github.com/huggingface/safetensors (README, "Format").
 Checkpoint read_safetensors(const std::shared_ptr<const MappedFile>& file);
+// Several safetensors files and the JSON index that names them, which is `file`; the others lie beside it.
+Checkpoint read_safetensors_index(const std::shared_ptr<const MappedFile>& file);
 // torch.save since PyTorch 1.6: a zip archive of stored records: NAME/data.pkl, NAME/data/KEY.
 Checkpoint read_torch_zip(const std::shared_ptr<const MappedFile>& file);
 // torch.save from 0.1.10 to 1.5 (and later on request): pickles of a magic number, the protocol, the system,
 // the object and the storages' keys; then the storages.
 Checkpoint read_torch_legacy(const std::shared_ptr<const MappedFile>& file);
 
+// Whether the bytes begin like a JSON object: no other text is read here.
+bool is_safetensors_index(std::span<const std::byte> bytes);
 // Whether the bytes begin like a torch legacy stream: a pickle of its magic number, protocol 2 to 5.
 bool is_torch_legacy(std::span<const std::byte> bytes);
 
