@@ -32,7 +32,6 @@ std::string describe(std::span<const std::byte> bytes) {
     return "an HTML page (a failed download?)";
   }
   if (has(bytes, 0, "\x89HDF"sv)) return "an HDF5 file";
-  if (has(bytes, 0, "\x93NUMPY"sv)) return "a NumPy array";
   if (has(bytes, 0, "GGUF"sv)) return "a GGUF file";
   if (has(bytes, 0, "\x1f\x8b"sv)) return "gzip-compressed data (decompress it first)";
   if (bytes.size() >= 2 && bytes[0] == std::byte{0x80} && bytes[1] <= std::byte{5}) {
@@ -45,16 +44,18 @@ std::string describe(std::span<const std::byte> bytes) {
   return fmt::format("data of unknown format (first bytes {})", hex);
 }
 
-enum class Kind : unsigned char { safetensors, safetensors_index, torch_zip, torch_legacy };
+enum class Kind : unsigned char { safetensors, safetensors_index, zip, torch_legacy, npy };
 
 // Needs no more than MappedFile::start_size bytes. Throws Error if it is none of these.
 Kind kind_of(std::span<const std::byte> bytes, const std::string& name) {
-  if (has(bytes, 0, "PK\x03\x04")) return Kind::torch_zip;
+  if (has(bytes, 0, "PK\x03\x04")) return Kind::zip;
   if (is_torch_legacy(bytes)) return Kind::torch_legacy;
+  if (has(bytes, 0, "\x93NUMPY")) return Kind::npy;
   if (is_safetensors_index(bytes)) return Kind::safetensors_index;
   // safetensors has no magic of its own: eight bytes of length, then the header's opening brace.
   if (has(bytes, 8, "{")) return Kind::safetensors;
-  throw Error(fmt::format("{}: is {}; expected safetensors or a PyTorch checkpoint", name, describe(bytes)));
+  throw Error(fmt::format("{}: is {}; expected safetensors, a PyTorch checkpoint or NumPy arrays", name,
+                          describe(bytes)));
 }
 
 }  // namespace
@@ -66,10 +67,16 @@ const HostTensor* Checkpoint::find(std::string_view name) const {
 
 Checkpoint read_checkpoint(const std::filesystem::path& path) {
   const std::string name = path.string();
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return read_npy_folder(path);
   const auto file = MappedFile::open(path, [&](auto start) { (void)kind_of(start, name); });
   switch (kind_of(file->bytes(), name)) {
-    case Kind::torch_zip:
-      return read_torch_zip(file);
+    case Kind::zip: {
+      ZipArchive archive(file->bytes(), file->path());
+      return is_npz(archive) ? read_npz(file, archive) : read_torch_zip(file, std::move(archive));
+    }
+    case Kind::npy:
+      return read_npy(file);
     case Kind::torch_legacy:
       return read_torch_legacy(file);
     case Kind::safetensors_index:
