@@ -19,11 +19,6 @@ bool has(std::span<const std::byte> bytes, std::size_t at, std::string_view magi
 // What a file of no known format most likely is; the common mishaps deserve their own words.
 std::string describe(std::span<const std::byte> bytes) {
   using namespace std::string_view_literals;
-  if (has(bytes, 257, "ustar")) {
-    return "a tar archive; if PyTorch 0.1.9 or older wrote it, load it there or in a newer PyTorch and save "
-           "it "
-           "again, for this oldest container is not read";
-  }
   if (has(bytes, 0, "PK\x05\x06"sv)) return "an empty zip archive";
   if (has(bytes, 0, "version https://git-lfs"sv)) {
     return "a Git LFS pointer, not the file itself (fetch it with git lfs pull)";
@@ -44,11 +39,12 @@ std::string describe(std::span<const std::byte> bytes) {
   return fmt::format("data of unknown format (first bytes {})", hex);
 }
 
-enum class Kind : unsigned char { safetensors, safetensors_index, zip, torch_legacy, npy };
+enum class Kind : unsigned char { safetensors, safetensors_index, zip, torch_legacy, torch_tar, npy };
 
 // Needs no more than MappedFile::start_size bytes. Throws Error if it is none of these.
 Kind kind_of(std::span<const std::byte> bytes, const std::string& name) {
   if (has(bytes, 0, "PK\x03\x04")) return Kind::zip;
+  if (has(bytes, 257, "ustar")) return Kind::torch_tar;
   if (is_torch_legacy(bytes)) return Kind::torch_legacy;
   if (has(bytes, 0, "\x93NUMPY")) return Kind::npy;
   if (is_safetensors_index(bytes)) return Kind::safetensors_index;
@@ -75,6 +71,8 @@ Checkpoint read_checkpoint(const std::filesystem::path& path) {
       ZipArchive archive(file->bytes(), file->path());
       return is_npz(archive) ? read_npz(file, archive) : read_torch_zip(file, std::move(archive));
     }
+    case Kind::torch_tar:
+      return read_torch_tar(file);
     case Kind::npy:
       return read_npy(file);
     case Kind::torch_legacy:

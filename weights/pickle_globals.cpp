@@ -78,6 +78,14 @@ std::optional<PickleGlobal> find_pickle_global(std::string_view module, std::str
       if (storage == name) return PickleGlobal{PickleName::storage, dtype};
     }
   }
+  if (name.ends_with("Tensor") && (module == "torch" || module == "torch.cuda")) {
+    const std::string_view element = name.substr(0, name.size() - std::string_view("Tensor").size());
+    for (const auto& [storage, dtype] : storages) {
+      if (storage.substr(0, storage.size() - std::string_view("Storage").size()) == element) {
+        return PickleGlobal{PickleName::tensor_type, dtype};
+      }
+    }
+  }
   if (name == "UntypedStorage" && (module == "torch" || module == "torch.storage")) {
     return PickleGlobal{PickleName::storage, std::nullopt};
   }

@@ -15,6 +15,8 @@ Checkpoint read_safetensors(const std::shared_ptr<const MappedFile>& file);
 Checkpoint read_safetensors_index(const std::shared_ptr<const MappedFile>& file);
 // torch.save since PyTorch 1.6: a zip archive of stored records: NAME/data.pkl, NAME/data/KEY. `archive` is `file`'s.
 Checkpoint read_torch_zip(const std::shared_ptr<const MappedFile>& file, ZipArchive archive);
+// torch.save before 0.1.10: a tar archive.
+Checkpoint read_torch_tar(const std::shared_ptr<const MappedFile>& file);
 // Format: NEP 1. One array, named like the file without ".npy".
 Checkpoint read_npy(const std::shared_ptr<const MappedFile>& file);
 // The arrays of all .npy files in the folder, in the order of their names; folders in it are not looked into.
