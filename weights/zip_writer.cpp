@@ -9,7 +9,7 @@ namespace {
 
 // Little-endian, as all of a zip archive.
 void put(std::string& out, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out += char(value >> (8 * i) & 0xff);
+  for (; bytes > 0; --bytes, value >>= 8) out += char(value & 0xff);
 }
 
 constexpr std::uint64_t utf8_names = 1 << 11, no_date = 0x21;  // 1 January 1980, the first that zip knows
