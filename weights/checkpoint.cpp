@@ -19,11 +19,6 @@ bool has(std::span<const std::byte> bytes, std::size_t at, std::string_view magi
 // What a file of no known format most likely is; the common mishaps deserve their own words.
 std::string describe(std::span<const std::byte> bytes) {
   using namespace std::string_view_literals;
-  if (has(bytes, 257, "ustar")) {
-    return "a tar archive; if PyTorch 0.1.9 or older wrote it, load it there or in a newer PyTorch and save "
-           "it "
-           "again, for this oldest container is not read";
-  }
   if (has(bytes, 0, "PK\x05\x06"sv)) return "an empty zip archive";
   if (has(bytes, 0, "version https://git-lfs"sv)) {
     return "a Git LFS pointer, not the file itself (fetch it with git lfs pull)";
@@ -32,7 +27,6 @@ std::string describe(std::span<const std::byte> bytes) {
     return "an HTML page (a failed download?)";
   }
   if (has(bytes, 0, "\x89HDF"sv)) return "an HDF5 file";
-  if (has(bytes, 0, "\x93NUMPY"sv)) return "a NumPy array";
   if (has(bytes, 0, "GGUF"sv)) return "a GGUF file";
   if (has(bytes, 0, "\x1f\x8b"sv)) return "gzip-compressed data (decompress it first)";
   if (bytes.size() >= 2 && bytes[0] == std::byte{0x80} && bytes[1] <= std::byte{5}) {
@@ -45,6 +39,21 @@ std::string describe(std::span<const std::byte> bytes) {
   return fmt::format("data of unknown format (first bytes {})", hex);
 }
 
+enum class Kind : unsigned char { safetensors, safetensors_index, zip, torch_legacy, torch_tar, npy };
+
+// Needs no more than MappedFile::start_size bytes. Throws Error if it is none of these.
+Kind kind_of(std::span<const std::byte> bytes, const std::string& name) {
+  if (has(bytes, 0, "PK\x03\x04")) return Kind::zip;
+  if (has(bytes, 257, "ustar")) return Kind::torch_tar;
+  if (is_torch_legacy(bytes)) return Kind::torch_legacy;
+  if (has(bytes, 0, "\x93NUMPY")) return Kind::npy;
+  if (is_safetensors_index(bytes)) return Kind::safetensors_index;
+  // safetensors has no magic of its own: eight bytes of length, then the header's opening brace.
+  if (has(bytes, 8, "{")) return Kind::safetensors;
+  throw Error(fmt::format("{}: is {}; expected safetensors, a PyTorch checkpoint or NumPy arrays", name,
+                          describe(bytes)));
+}
+
 }  // namespace
 
 const HostTensor* Checkpoint::find(std::string_view name) const {
@@ -53,14 +62,27 @@ const HostTensor* Checkpoint::find(std::string_view name) const {
 }
 
 Checkpoint read_checkpoint(const std::filesystem::path& path) {
-  const auto file = MappedFile::open(path);
-  const auto bytes = file->bytes();
-  if (has(bytes, 0, "PK\x03\x04")) return read_torch_zip(file);
-  if (is_torch_legacy(bytes)) return read_torch_legacy(file);
-  // safetensors has no magic of its own: eight bytes of length, then the header's opening brace.
-  if (has(bytes, 8, "{")) return read_safetensors(file);
-  throw Error(
-      fmt::format("{}: is {}; expected safetensors or a PyTorch checkpoint", file->path(), describe(bytes)));
+  const std::string name = path.string();
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return read_npy_folder(path);
+  const auto file = MappedFile::open(path, [&](auto start) { (void)kind_of(start, name); });
+  switch (kind_of(file->bytes(), name)) {
+    case Kind::zip: {
+      ZipArchive archive(file->bytes(), file->path());
+      return is_npz(archive) ? read_npz(file, archive) : read_torch_zip(file, std::move(archive));
+    }
+    case Kind::torch_tar:
+      return read_torch_tar(file);
+    case Kind::npy:
+      return read_npy(file);
+    case Kind::torch_legacy:
+      return read_torch_legacy(file);
+    case Kind::safetensors_index:
+      return read_safetensors_index(file);
+    case Kind::safetensors:
+      break;
+  }
+  return read_safetensors(file);
 }
 
 }  // namespace retrace::weights

@@ -12,7 +12,9 @@ namespace retrace::weights {
 
 struct Checkpoint {
   std::string path;
-  std::string format;               // "safetensors", "pytorch zip" or "pytorch legacy"
+  // "safetensors", "safetensors in N files", "pytorch zip", "pytorch legacy", "pytorch tar", "numpy array",
+  // "numpy folder" or "numpy npz"
+  std::string format;
   std::vector<HostTensor> tensors;  // in the file's order; names are unique
   // safetensors: its __metadata__. PyTorch: numbers and strings that stood beside the weights (epoch …).
   std::map<std::string, std::string> metadata;
@@ -23,11 +25,12 @@ struct Checkpoint {
   const HostTensor* find(std::string_view name) const;  // null if there is none
 };
 
-// Reads a safetensors file, or what `torch.save` writes (zip container or the older stream of pickles) for a
-// state dict, also wrapped in dictionaries as training scripts do. The format is told by the file's first
-// bytes. Tensors point into the mapped file where they lie there contiguously. Throws Error, naming the file
-// and what was found, for a file that cannot be read, is of another format, is damaged or inconsistent,
-// refers to a Python name outside the known few, or would unfold to much more than its own size.
+// Reads a safetensors file; several, by their index; what `torch.save` writes (zip container, the older stream of
+// pickles or the oldest tar) for a state dict, also wrapped in dictionaries as training scripts do; a NumPy array, an
+// .npz archive, or a folder of .npy files. The format is told by the file's first bytes. Tensors point into the file's
+// bytes where they lie there contiguously. Throws Error, naming the file and what was found, for a file that cannot be
+// read, is of another format, is damaged or inconsistent, refers to a Python name outside the known few, or would
+// unfold to much more than its own size.
 Checkpoint read_checkpoint(const std::filesystem::path& path);
 
 // The network that ships with Retrace: trained by it on scenes (weights/demo/README.md), part of every program.

@@ -6,7 +6,23 @@
 
 namespace retrace::weights {
 
-enum class DType : std::uint8_t { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
+enum class DType : std::uint8_t {
+  f64,
+  f32,
+  f16,
+  bf16,
+  f8_e4m3,
+  f8_e5m2,
+  i64,
+  i32,
+  i16,
+  i8,
+  u64,
+  u32,
+  u16,
+  u8,
+  boolean
+};
 
 // Bytes per element.
 constexpr std::size_t dtype_size(DType type) {
@@ -24,6 +40,8 @@ constexpr std::size_t dtype_size(DType type) {
     case DType::i16:
     case DType::u16:
       return 2;
+    case DType::f8_e4m3:
+    case DType::f8_e5m2:
     case DType::i8:
     case DType::u8:
     case DType::boolean:
@@ -43,6 +61,10 @@ constexpr std::string_view dtype_name(DType type) {
       return "f16";
     case DType::bf16:
       return "bf16";
+    case DType::f8_e4m3:
+      return "f8_e4m3";
+    case DType::f8_e5m2:
+      return "f8_e5m2";
     case DType::i64:
       return "i64";
     case DType::i32:
@@ -65,8 +87,14 @@ constexpr std::string_view dtype_name(DType type) {
   return "?";
 }
 
+// The types a file of weights can be written in on request.
+constexpr bool is_export_type(DType type) {
+  return type == DType::f32 || type == DType::f16 || type == DType::bf16;
+}
+
 constexpr bool is_floating(DType type) {
-  return type == DType::f64 || type == DType::f32 || type == DType::f16 || type == DType::bf16;
+  return type == DType::f64 || type == DType::f32 || type == DType::f16 || type == DType::bf16 ||
+         type == DType::f8_e4m3 || type == DType::f8_e5m2;
 }
 
 }  // namespace retrace::weights

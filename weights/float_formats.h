@@ -1,4 +1,5 @@
-// IEEE 754 binary16 (f16) and bfloat16 to and from float, by integer arithmetic: the same bits on every host.
+// IEEE 754 binary16 (f16) and bfloat16 to and from float, by integer arithmetic: the same bits on every host; the
+// two 8-bit formats of the OCP 8-bit Floating Point Specification (revision 1.0) to float.
 // Narrowing rounds to nearest, ties to even; what lies beyond the largest finite value becomes infinity.
 #pragma once
 #include <bit>
@@ -50,6 +51,25 @@ inline std::uint16_t f32_to_bf16(float value) {
   // A NaN stays one: its fraction must not round to zero.
   if ((bits & 0x7fffffffu) > 0x7f800000u) return std::uint16_t(bits >> 16 | 0x40u);
   return std::uint16_t((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+// Sign, 4 bits of exponent with bias 7, 3 of fraction. No infinities: the largest exponent is one more for numbers, up
+// to 448, but for 0x7f and 0xff, which are NaN. Exact.
+inline float f8_e4m3_to_f32(std::uint8_t value) {
+  const std::uint32_t sign = std::uint32_t(value & 0x80u) << 24;
+  const std::uint32_t exponent = (value >> 3) & 15u;
+  const std::uint32_t fraction = value & 7u;
+  if ((value & 0x7fu) == 0x7fu) return std::bit_cast<float>(sign | 0x7fc00000u);
+  if (exponent == 0) {  // zero or subnormal: a multiple of 2^-9
+    const float magnitude = float(fraction) * 0x1p-9f;
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
+  }
+  return std::bit_cast<float>(sign | (exponent + 120) << 23 | fraction << 20);  // 120 = 127 - 7
+}
+
+// Sign, 5 bits of exponent with bias 15, 2 of fraction: f16 without its lower byte, infinities and NaN as there. Exact.
+inline float f8_e5m2_to_f32(std::uint8_t value) {
+  return f16_to_f32(std::uint16_t(value << 8));
 }
 
 }  // namespace retrace::weights

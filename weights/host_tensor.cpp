@@ -71,6 +71,12 @@ std::vector<float> HostTensor::to_f32() const {
     case DType::bf16:
       for_each<std::uint16_t>(*this, [&](std::size_t i, std::uint16_t v) { out[i] = bf16_to_f32(v); });
       break;
+    case DType::f8_e4m3:
+      for_each<std::uint8_t>(*this, [&](std::size_t i, std::uint8_t v) { out[i] = f8_e4m3_to_f32(v); });
+      break;
+    case DType::f8_e5m2:
+      for_each<std::uint8_t>(*this, [&](std::size_t i, std::uint8_t v) { out[i] = f8_e5m2_to_f32(v); });
+      break;
     case DType::i64:
       widen<std::int64_t>(*this, out);
       break;
@@ -116,7 +122,7 @@ HostTensor HostTensor::from_f32(std::string name, std::vector<std::int64_t> shap
 }
 
 HostTensor convert(const HostTensor& tensor, DType type) {
-  if (!is_floating(tensor.dtype) || (type != DType::f32 && type != DType::f16 && type != DType::bf16)) {
+  if (!is_floating(tensor.dtype) || !is_export_type(type)) {
     throw Error(fmt::format("tensor {}: cannot convert {} to {}; floating types to f32, f16 or bf16 only",
                             quote(tensor.name), dtype_name(tensor.dtype), dtype_name(type)));
   }

@@ -10,8 +10,8 @@
 
 namespace retrace::weights {
 
-// Row-major, without gaps, little-endian. Copies share the bytes, which may lie inside a mapped file (the
-// pointer keeps the mapping alive) and need not be aligned to the element size.
+// Row-major, without gaps, little-endian. Copies share the bytes, which may lie inside a file's (the
+// pointer keeps them alive) and need not be aligned to the element size.
 struct HostTensor {
   std::string name;
   DType dtype = DType::f32;

@@ -1,8 +1,9 @@
-// A file's bytes, mapped read-only. Other programs must not shorten the file while it is read: the system
-// ends a process that touches a page beyond a mapped file's end.
+// A whole file in memory of this process: pages mapped for it, filled by reading once. The file itself is not mapped,
+// for the system ends a process that touches a page of a mapped file which another program has cut off.
 #pragma once
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,9 +12,16 @@ namespace retrace::weights {
 
 class MappedFile {
  public:
-  // Throws Error if the file cannot be opened or mapped, is not a regular file (a folder, a pipe …) or is
-  // empty.
-  static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
+  // How many bytes `check` below gets to see.
+  static constexpr std::size_t start_size = 512;
+  // Is given the first bytes (fewer of a shorter file) before the rest is read, and throws if the file is of no use:
+  // a film of 50 GB is told by its first bytes.
+  using Check = std::function<void(std::span<const std::byte>)>;
+
+  // Follows symbolic links. Throws Error, naming the file, if it cannot be opened or read, is not a regular file (a
+  // folder, a pipe, a device, a socket) or is empty, if it does not fit in memory, and if it was written to while it
+  // was read, as far as its size and time of modification tell.
+  static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path, const Check& check = {});
   // Bytes that are in memory already and stay there; `name` stands in messages where a path would.
   static std::shared_ptr<const MappedFile> view(std::string name, std::span<const std::byte> bytes);
   ~MappedFile();

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -68,13 +69,22 @@ struct Pickle {
   const PickleNode& operator[](PickleRef ref) const { return nodes[ref]; }
 };
 
+// Storages and tensors that a pickle refers to by number, because they were saved apart from it.
+struct PickleObjects {
+  std::vector<PickleStorage> storages;
+  std::vector<PickleTensor> tensors;
+  std::map<std::int64_t, std::size_t> tensor_of;  // by number, index into `tensors`
+};
+
 // Reads the pickle at the beginning of `bytes`, which must outlive the result. Executes nothing: a GLOBAL
 // becomes an enum; REDUCE, NEWOBJ and BUILD act on the known names alone. Numbers in tensors and storages are
 // not yet checked against each other.
 // Throws Error, beginning with `where` and the byte's position, for a damaged pickle, an unknown name, an
 // opcode of the text protocols 0 and 1, or an absurd number of objects (over 4 million, over 250 000
 // tensors).
-Pickle unpickle(std::span<const std::byte> bytes, const std::string& where);
+// With `known`, which must outlive the call, a persistent id is the number of one of its tensors.
+Pickle unpickle(std::span<const std::byte> bytes, const std::string& where,
+                const PickleObjects* known = nullptr);
 
 // "dict", "int", "argparse.Namespace" … for messages.
 std::string pickle_type_name(const PickleNode& node);

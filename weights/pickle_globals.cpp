@@ -57,10 +57,14 @@ constexpr std::pair<std::string_view, DType> storages[] = {
 };
 
 constexpr std::pair<std::string_view, DType> dtypes[] = {
-    {"float64", DType::f64},  {"float32", DType::f32}, {"float16", DType::f16}, {"bfloat16", DType::bf16},
-    {"int64", DType::i64},    {"int32", DType::i32},   {"int16", DType::i16},   {"int8", DType::i8},
-    {"uint64", DType::u64},   {"uint32", DType::u32},  {"uint16", DType::u16},  {"uint8", DType::u8},
-    {"bool", DType::boolean},
+    {"float64", DType::f64},         {"float32", DType::f32},
+    {"float16", DType::f16},         {"bfloat16", DType::bf16},
+    {"int64", DType::i64},           {"int32", DType::i32},
+    {"int16", DType::i16},           {"int8", DType::i8},
+    {"uint64", DType::u64},          {"uint32", DType::u32},
+    {"uint16", DType::u16},          {"uint8", DType::u8},
+    {"bool", DType::boolean},        {"float8_e4m3fn", DType::f8_e4m3},
+    {"float8_e5m2", DType::f8_e5m2},
 };
 
 }  // namespace
@@ -72,6 +76,14 @@ std::optional<PickleGlobal> find_pickle_global(std::string_view module, std::str
   if (module == "torch" || module == "torch.cuda") {
     for (const auto& [storage, dtype] : storages) {
       if (storage == name) return PickleGlobal{PickleName::storage, dtype};
+    }
+  }
+  if (name.ends_with("Tensor") && (module == "torch" || module == "torch.cuda")) {
+    const std::string_view element = name.substr(0, name.size() - std::string_view("Tensor").size());
+    for (const auto& [storage, dtype] : storages) {
+      if (storage.substr(0, storage.size() - std::string_view("Storage").size()) == element) {
+        return PickleGlobal{PickleName::tensor_type, dtype};
+      }
     }
   }
   if (name == "UntypedStorage" && (module == "torch" || module == "torch.storage")) {

@@ -21,6 +21,7 @@ enum class PickleName : std::uint8_t {
   parameter,          // torch.nn.parameter.Parameter(tensor, …), as PyTorch before 0.4 pickled it
   storage,            // torch.FloatStorage …: an element type
   dtype,              // torch.float32 …: an element type
+  tensor_type,        // torch.FloatTensor …: an element type
   size,               // torch.Size(tuple)
   inert,              // kept as a name, never looked into: argparse.Namespace, NumPy scalars, devices …
 };

@@ -20,7 +20,7 @@ struct SafetensorsOptions {
 // Writes `tensors` as one safetensors file at `path`. In the file they are ordered by element size, largest
 // first, so that each is aligned, and otherwise as given.
 // `path` holds the old file or the new one, on the disk, never a part (see atomic_file.h). It is safe to write over
-// the file the tensors are mapped from. Throws Error, naming the file or tensor, if a name is empty, double or
+// the file the tensors were read from. Throws Error, naming the file or tensor, if a name is empty, double or
 // "__metadata__", a value does not fit the type, or the file cannot be written.
 void write_safetensors(const std::filesystem::path& path, std::span<const HostTensor> tensors,
                        const SafetensorsOptions& options = {});

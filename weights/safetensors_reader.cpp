@@ -6,19 +6,18 @@
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <tuple>
 
 #include "kernels/error.h"
 #include "weights/checked.h"
 #include "weights/readers.h"
 #include "weights/safetensors_types.h"
+#include "weights/strict_json.h"
 
 namespace retrace::weights {
 namespace {
 
 using nlohmann::json;
-
-constexpr int max_json_depth = 8;  // a valid header has three levels
 
 class Reader {
  public:
@@ -27,6 +26,7 @@ class Reader {
   Checkpoint read() {
     const auto bytes = file_->bytes();
     std::uint64_t length = 0;
+    if (bytes.size() < sizeof(length)) fail(fmt::format("{} bytes hold no header", bytes.size()));
     std::memcpy(&length, bytes.data(), sizeof(length));
     if (length > safetensors_max_header) {
       fail(fmt::format("header length {} is over the format's limit of {}", length, safetensors_max_header));
@@ -35,8 +35,10 @@ class Reader {
       fail(fmt::format("header length {} exceeds the file's {} bytes", length, bytes.size()));
     }
     body_ = bytes.subspan(sizeof(length) + length);
-    const char* text = reinterpret_cast<const char*>(bytes.data()) + sizeof(length);
-    const json header = parse(text, text + length);
+    const auto text = bytes.subspan(sizeof(length), length);
+    // The format wants the brace first; JSON would allow white space before it.
+    if (text.empty() || text[0] != std::byte{'{'}) fail("header does not begin with '{'");
+    const json header = parse_json_object(text, file_->path() + ": safetensors", "header");
 
     Checkpoint checkpoint;
     checkpoint.path = file_->path();
@@ -60,28 +62,6 @@ class Reader {
 
   [[noreturn]] void fail(const std::string& what) const {
     throw Error(fmt::format("{}: safetensors: {}", file_->path(), what));
-  }
-
-  json parse(const char* begin, const char* end) const {
-    // nlohmann keeps the last of several equal keys; here they are an error.
-    std::vector<std::set<std::string>> keys;
-    const json::parser_callback_t watch = [&](int depth, json::parse_event_t event, json& parsed) {
-      if (depth > max_json_depth) fail("header is nested too deep");
-      if (event == json::parse_event_t::object_start) keys.emplace_back();
-      if (event == json::parse_event_t::object_end) keys.pop_back();
-      if (event == json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {
-        fail(fmt::format("key {} stands twice in the header", quote(parsed.get<std::string>())));
-      }
-      return true;
-    };
-    json header;
-    try {
-      header = json::parse(begin, end, watch);
-    } catch (const json::exception& error) {
-      fail(fmt::format("header is not valid JSON: {}", quote(error.what())));
-    }
-    if (!header.is_object()) fail(fmt::format("header is a JSON {}, expected an object", header.type_name()));
-    return header;
   }
 
   void read_metadata(const json& value, Checkpoint& checkpoint) const {
@@ -118,8 +98,13 @@ class Reader {
     const auto known = std::find_if(safetensors_types.begin(), safetensors_types.end(),
                                     [&](const auto& pair) { return pair.first == type_text; });
     if (known == safetensors_types.end()) {
-      refuse(fmt::format("dtype {} is not supported; F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL are",
-                         quote(type_text)));
+      const bool named = std::find(safetensors_types_not_read.begin(), safetensors_types_not_read.end(),
+                                   type_text) != safetensors_types_not_read.end();
+      std::string known_names;
+      for (const auto& [known_name, unused] : safetensors_types)
+        known_names += fmt::format("{} ", known_name);
+      refuse(fmt::format("dtype {} {}; {}are", quote(type_text),
+                         named ? "is not supported" : "is not one of the format's", known_names));
     }
     entry.tensor.dtype = known->second;
 

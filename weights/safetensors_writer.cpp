@@ -26,7 +26,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const HostTe
                        const SafetensorsOptions& options) {
   using nlohmann::ordered_json;
   const auto fail = [&](const std::string& what) { throw Error(fmt::format("{}: {}", path.string(), what)); };
-  if (options.float_type && (!is_floating(*options.float_type) || *options.float_type == DType::f64)) {
+  if (options.float_type && !is_export_type(*options.float_type)) {
     fail(fmt::format("cannot write as {}; f32, f16 and bf16 are offered", dtype_name(*options.float_type)));
   }
 

@@ -2,29 +2,20 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cstring>
-
 #include "kernels/error.h"
 #include "weights/checked.h"
 #include "weights/state_dict.h"
+#include "weights/strided_copy.h"
 
 namespace retrace::weights {
 namespace {
-
-// An expanded tensor (stride 0) can be far larger than its storage, and many tensors can share one storage.
-// A file that unfolds to many times its size is an attack or a mistake.
-constexpr std::uint64_t growth_limit = 16;
-constexpr std::uint64_t always_allowed = std::uint64_t(64) << 20;
-constexpr std::uint64_t never_allowed = std::uint64_t(64) << 30;
 
 class Maker {
  public:
   Maker(const Pickle& pickle, std::shared_ptr<const MappedFile> file, const FindStorage& find_storage,
         bool big_endian)
       : pickle_(pickle), file_(std::move(file)), find_storage_(find_storage), big_endian_(big_endian) {
-    const auto grown = checked_mul(std::uint64_t(file_->bytes().size()), growth_limit);
-    budget_ = std::min(std::max(grown.value_or(never_allowed), always_allowed), never_allowed);
+    budget_ = unfolding_budget(file_->bytes().size());
     left_ = budget_;
   }
 
@@ -63,7 +54,7 @@ class Maker {
       tensor.data = {file_, first};
     } else {
       std::shared_ptr<std::byte[]> memory(new std::byte[*size]);
-      gather(source, first, unit, std::size_t(*count), memory.get());
+      copy_strided(first, unit, source.shape, source.strides, big_endian_, memory.get());
       tensor.data = {memory, memory.get()};
     }
     return tensor;
@@ -106,27 +97,6 @@ class Maker {
       stride *= source.shape[i];
     }
     return true;
-  }
-
-  void gather(const PickleTensor& source, const std::byte* first, std::size_t unit, std::size_t count,
-              std::byte* out) const {
-    const std::size_t dims = source.shape.size();
-    std::vector<std::int64_t> index(dims, 0);
-    std::int64_t at = 0;  // in elements, kept in step with `index`
-    for (std::size_t n = 0; n < count; ++n, out += unit) {
-      const std::byte* from = first + std::size_t(at) * unit;
-      if (big_endian_) {
-        std::reverse_copy(from, from + unit, out);
-      } else {
-        std::memcpy(out, from, unit);
-      }
-      for (std::size_t d = dims; d-- > 0;) {
-        at += source.strides[d];
-        if (++index[d] < source.shape[d]) break;
-        at -= source.strides[d] * source.shape[d];
-        index[d] = 0;
-      }
-    }
   }
 
   const Pickle& pickle_;

@@ -11,7 +11,7 @@
 
 namespace retrace::weights {
 
-// The bytes of a whole storage, in the mapped file. Throws Error if the file does not hold them.
+// The bytes of a whole storage, in the file. Throws Error if the file does not hold them.
 using FindStorage = std::function<std::span<const std::byte>(const PickleStorage&)>;
 
 // Chooses the weights of the pickled object (see weights/state_dict.h) and adds them to `checkpoint`, whose

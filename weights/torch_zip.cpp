@@ -14,8 +14,8 @@ namespace {
 
 class Reader {
  public:
-  explicit Reader(const std::shared_ptr<const MappedFile>& file)
-      : file_(file), archive_(file->bytes(), file->path()) {}
+  Reader(const std::shared_ptr<const MappedFile>& file, ZipArchive archive)
+      : file_(file), archive_(std::move(archive)) {}
 
   Checkpoint read() {
     find_folder();
@@ -86,8 +86,8 @@ class Reader {
 
 }  // namespace
 
-Checkpoint read_torch_zip(const std::shared_ptr<const MappedFile>& file) {
-  return Reader(file).read();
+Checkpoint read_torch_zip(const std::shared_ptr<const MappedFile>& file, ZipArchive archive) {
+  return Reader(file, std::move(archive)).read();
 }
 
 }  // namespace retrace::weights

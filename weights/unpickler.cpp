@@ -70,11 +70,15 @@ constexpr std::size_t max_stack = 16'000'000;
 
 }  // namespace
 
-Pickle unpickle(std::span<const std::byte> bytes, const std::string& where) {
-  return Unpickler(bytes, where).run();
+Pickle unpickle(std::span<const std::byte> bytes, const std::string& where, const PickleObjects* known) {
+  return Unpickler(bytes, where, known).run();
 }
 
 Pickle Unpickler::run() {
+  if (known_ != nullptr) {
+    out_.storages = known_->storages;
+    out_.tensors = known_->tensors;
+  }
   do {
     in_.begin_opcode();
   } while (step(in_.number<std::uint8_t>()));
@@ -138,7 +142,7 @@ bool Unpickler::step(int opcode) {
       build(top());
       return true;
     case BINPERSID:
-      push(make_storage(pop()));
+      push(known_ != nullptr ? find_tensor(pop()) : make_storage(pop()));
       return true;
     default:
       in_.fail(fmt::format("opcode 0x{:02x} is not one that torch.save writes (protocols 2 to 5)", opcode));

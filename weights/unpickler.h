@@ -9,7 +9,8 @@ namespace retrace::weights {
 
 class Unpickler {
  public:
-  Unpickler(std::span<const std::byte> bytes, const std::string& where) : in_(bytes, where) {}
+  Unpickler(std::span<const std::byte> bytes, const std::string& where, const PickleObjects* known)
+      : in_(bytes, where), known_(known) {}
   Pickle run();
 
  private:
@@ -36,6 +37,7 @@ class Unpickler {
   PickleRef reduce(PickleRef callee, PickleRef arguments);
   void build(PickleRef target);
   PickleRef make_storage(PickleRef id);
+  PickleRef find_tensor(PickleRef id);
   PickleRef make_tensor(PickleName name, const std::vector<PickleRef>& arguments);
   PickleRef make_dict(const std::vector<PickleRef>& arguments);
   std::int64_t integer(PickleRef ref, const char* what);
@@ -45,6 +47,7 @@ class Unpickler {
   void charge(std::size_t items);
 
   PickleStream in_;
+  const PickleObjects* known_;  // may be null
   Pickle out_;
   std::vector<PickleRef> stack_;
   std::vector<std::size_t> marks_;

@@ -1,4 +1,7 @@
 // Where Python would import and call, this reads the few shapes that torch.save produces.
+#include <charconv>
+#include <system_error>
+
 #include "weights/checked.h"
 #include "weights/unpickler.h"
 
@@ -78,6 +81,7 @@ PickleRef Unpickler::reduce(PickleRef callee, PickleRef arguments) {
     case PickleName::inert:
     case PickleName::storage:
     case PickleName::dtype:
+    case PickleName::tensor_type:
       break;
   }
   in_.fail(fmt::format("{} is called, which no checkpoint does", quote(node(callee).text)));
@@ -170,6 +174,26 @@ PickleRef Unpickler::make_storage(PickleRef id) {
   if (out_.storages.size() >= max_tensors) in_.fail(fmt::format("more than {} storages", max_tensors));
   out_.storages.push_back(storage);
   return make(PickleKind::storage, std::int64_t(out_.storages.size() - 1));
+}
+
+// The number, in decimal, of a tensor saved apart.
+PickleRef Unpickler::find_tensor(PickleRef id) {
+  const PickleNode& key = node(id);
+  if (key.kind == PickleKind::tuple) {
+    in_.fail("a whole module was pickled, which is not read; save its state_dict() instead");
+  }
+  need(key.kind == PickleKind::text || key.kind == PickleKind::integer, "a persistent id is not a number");
+  std::int64_t number = key.integer;
+  if (key.kind == PickleKind::text) {
+    const auto [end, error] = std::from_chars(key.text.data(), key.text.data() + key.text.size(), number);
+    if (error != std::errc() || end != key.text.data() + key.text.size()) {
+      in_.fail(fmt::format("persistent id {} is not a number", quote(key.text)));
+    }
+  }
+  const auto found = known_->tensor_of.find(number);
+  if (found == known_->tensor_of.end())
+    in_.fail(fmt::format("persistent id {} is no tensor of the file", number));
+  return make(PickleKind::tensor, std::int64_t(found->second));
 }
 
 PickleRef Unpickler::make_tensor(PickleName name, const std::vector<PickleRef>& arguments) {

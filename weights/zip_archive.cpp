@@ -132,6 +132,8 @@ class Directory {
                        plain));
     }
     record.bytes = bytes_.subspan(data, compressed);
+    record.plain = plain;
+    record.checksum = get<std::uint32_t>(at + 16);
     if (!records_.emplace(name, record).second) fail(fmt::format("two records are named {}", quote(name)));
     extents_.push_back({local, data + compressed, name});
     return at + whole;

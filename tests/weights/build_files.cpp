@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <fstream>
 #include <iterator>
@@ -142,24 +143,24 @@ std::string floats(const std::string& key, std::int64_t count) {
 std::string zip(const std::vector<ZipEntry>& entries, const std::string& comment) {
   std::string out, directory;
   for (const ZipEntry& entry : entries) {
-    const auto size = std::uint32_t(entry.bytes.size());
+    const auto size = std::uint32_t(entry.bytes.size()), plain = entry.plain.value_or(size);
     const auto at = std::uint32_t(out.size());
     const std::string common = little(std::uint16_t(20)) + little(std::uint16_t(entry.flags)) +
                                little(std::uint16_t(entry.method)) + little(std::uint32_t(0)) +
-                               little(std::uint32_t(0));  // version … time, checksum 0
+                               little(entry.checksum.value_or(0));  // version … time, checksum
     const auto name_size = little(std::uint16_t(entry.name.size()));
-    out += "PK\x03\x04" + common + little(size) + little(size) + name_size + little(std::uint16_t(0)) +
+    out += "PK\x03\x04" + common + little(size) + little(plain) + name_size + little(std::uint16_t(0)) +
            entry.name + entry.bytes;
     std::string extra;
     const std::uint32_t ones = 0xffffffff;
     if (entry.zip64) {
       // Another extra field stands before it, as other programs write.
       extra = little(std::uint16_t(0x5455)) + little(std::uint16_t(1)) + "x" + little(std::uint16_t(1)) +
-              little(std::uint16_t(24)) + little(std::uint64_t(size)) + little(std::uint64_t(size)) +
+              little(std::uint16_t(24)) + little(std::uint64_t(plain)) + little(std::uint64_t(size)) +
               little(std::uint64_t(at));
     }
     directory += "PK\x01\x02" + little(std::uint16_t(20)) + common + little(entry.zip64 ? ones : size) +
-                 little(entry.zip64 ? ones : size) + name_size + little(std::uint16_t(extra.size())) +
+                 little(entry.zip64 ? ones : plain) + name_size + little(std::uint16_t(extra.size())) +
                  little(std::uint16_t(0)) + little(std::uint16_t(0)) + little(std::uint16_t(0)) +
                  little(std::uint32_t(0)) + little(entry.zip64 ? ones : at) + entry.name + extra;
   }
@@ -187,6 +188,30 @@ std::string torch_legacy(const std::string& object, const std::vector<LegacyStor
   }
   return pk::pickle(magic) + pk::pickle(pk::integer(1001)) + pk::pickle("}") + pk::pickle(object) +
          pk::pickle(keys + "e") + bodies;
+}
+
+ZipEntry numpy_entry(const std::string& name, const std::string& bytes, bool deflated) {
+  ZipEntry entry{name, bytes};
+  const auto* const data = reinterpret_cast<const Bytef*>(bytes.data());
+  entry.checksum = std::uint32_t(::crc32_z(0, data, bytes.size()));
+  entry.plain = std::uint32_t(bytes.size());
+  if (!deflated) return entry;
+  entry.method = 8;
+  z_stream stream{};
+  REQUIRE(::deflateInit2(&stream, 9, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+  entry.bytes.resize(::deflateBound(&stream, uLong(bytes.size())));
+  stream.next_in = const_cast<Bytef*>(data);
+  stream.avail_in = uInt(bytes.size());
+  stream.next_out = reinterpret_cast<Bytef*>(entry.bytes.data());
+  stream.avail_out = uInt(entry.bytes.size());
+  REQUIRE(::deflate(&stream, Z_FINISH) == Z_STREAM_END);
+  entry.bytes.resize(stream.total_out);
+  ::deflateEnd(&stream);
+  return entry;
+}
+
+std::string npy(const std::string& header, const std::string& body) {
+  return std::string("\x93NUMPY\x01\x00", 8) + little(std::uint16_t(header.size())) + header + body;
 }
 
 std::string safetensors(const std::string& header, const std::string& body) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -74,6 +75,8 @@ struct ZipEntry {
   std::string name, bytes;
   int method = 0, flags = 0;
   bool zip64 = false;  // sizes and offset in the extra field, all ones elsewhere
+  // What the archive says of the unfolded bytes; without, the size of `bytes` and the CRC of 0 that PyTorch may write.
+  std::optional<std::uint32_t> plain{}, checksum{};
 };
 std::string zip(const std::vector<ZipEntry>& entries, const std::string& comment = "");
 // A torch zip of one pickle piece and its storages.
@@ -87,6 +90,11 @@ struct LegacyStorage {
   std::string bytes;
 };
 std::string torch_legacy(const std::string& object, const std::vector<LegacyStorage>& storages);
+
+// The record of an archive as NumPy writes it: with its checksum, deflated on request.
+ZipEntry numpy_entry(const std::string& name, const std::string& bytes, bool deflated = false);
+// An .npy file of version 1.0: this header text, unpadded, and body.
+std::string npy(const std::string& header, const std::string& body);
 
 // A safetensors file of this header text and body.
 std::string safetensors(const std::string& header, const std::string& body);

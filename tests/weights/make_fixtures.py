@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
 """Makes the checkpoints in tests/weights/fixtures. Values are formulas that test_torch.cpp repeats.
 
-Made with PyTorch 1.13 (Debian's python3-torch); the two containers it writes:
+Made with PyTorch 1.13 (Debian's python3-torch); the two containers it writes, and one that it only reads:
   *.zip.pt     since PyTorch 1.6
   *.legacy.pt  before, and on request since
+  *.tar.pt     before PyTorch 0.1.10; written here as its legacy_load expects, and read back with it
 Storage keys in legacy files are memory addresses, so running this again changes those files' bytes but not
 what they hold.
 """
 import argparse
 import collections
+import io
 import pathlib
+import pickle
+import struct
+import tarfile
 
 import torch
 
@@ -19,6 +24,61 @@ HERE = pathlib.Path(__file__).resolve().parent / "fixtures"
 def save(name, value, **options):
     torch.save(value, HERE / f"{name}.zip.pt", **options)
     torch.save(value, HERE / f"{name}.legacy.pt", _use_new_zipfile_serialization=False, **options)
+
+
+def save_tar(name, value):
+    """torch.save of PyTorch 0.1.9: tensors as persistent ids, storages and tensors apart; all storages views of roots."""
+    tensors, roots = {}, {}
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj):
+            if not isinstance(obj, torch.Tensor):
+                return None
+            key = tensors.setdefault(id(obj), (1000 + len(tensors), obj))[0]
+            return str(key)
+
+    def dump(obj):
+        return pickle.dumps(obj, protocol=2)
+
+    body = io.BytesIO()
+    Pickler(body, protocol=2).dump(value)
+    views = []
+    head, storages = [], []
+    for key, tensor in tensors.values():
+        storage = tensor.storage()
+        address = storage.data_ptr() or key
+        if address not in roots:
+            roots[address] = 5000 + len(roots)
+            raw = bytes(storage._untyped() if hasattr(storage, "_untyped") else storage.untyped())
+            storages.append(dump((roots[address], "cpu", getattr(torch, type_of(tensor) + "Storage"))) +
+                            struct.pack("<q", len(storage)) + raw)
+        # Every other tensor looks at its storage through a view of all but the first element.
+        root, offset = roots[address], tensor.storage_offset()
+        if key % 2 and offset:
+            views.append((9000 + key, root, 1, len(storage) - 1))
+            root, offset = 9000 + key, offset - 1
+        numbers = [tensor.dim(), *tensor.size(), *tensor.stride(), offset]
+        head.append(dump((key, root, getattr(torch, type_of(tensor) + "Tensor"))) + struct.pack(f"<{len(numbers)}q", *numbers))
+    system = {"protocol_version": 1000, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 8}}
+    parts = {"sys_info": dump(system), "pickle": body.getvalue(), "tensors": dump(len(head)) + b"".join(head),
+             "storages": dump(len(storages)) + b"".join(storages) + dump(views)}
+    path = HERE / f"{name}.tar.pt"
+    with tarfile.open(path, "w:", format=tarfile.PAX_FORMAT) as tar:
+        for part, data in parts.items():
+            info = tarfile.TarInfo(part)
+            info.size, info.mtime = len(data), 0.5  # a fraction: Python writes a pax record for it
+            tar.addfile(info, io.BytesIO(data))
+    back = torch.load(path)
+    assert back.keys() == value.keys()
+    for key, tensor in value.items():
+        assert back[key].dtype == tensor.dtype and torch.equal(back[key].nan_to_num(), tensor.nan_to_num()), key
+
+
+def type_of(tensor):
+    names = {torch.float64: "Double", torch.float32: "Float", torch.float16: "Half", torch.bfloat16: "BFloat16",
+             torch.int64: "Long", torch.int32: "Int", torch.int16: "Short", torch.int8: "Char", torch.uint8: "Byte",
+             torch.bool: "Bool"}
+    return names[tensor.dtype]
 
 
 def special(dtype):
@@ -72,6 +132,7 @@ def module():
 def main():
     HERE.mkdir(exist_ok=True)
     save("plain", plain())
+    save_tar("plain", collections.OrderedDict((name, tensor.detach()) for name, tensor in plain().items()))
 
     net, state = module()
     save("module", state)

@@ -54,6 +54,38 @@ TEST_CASE("every f16 and bf16 code widens to the value its format defines, and n
   }
 }
 
+TEST_CASE("every 8-bit code widens to the value its format defines") {
+  // OCP 8-bit Floating Point Specification 1.0, table 1: E4M3 has no infinities and one NaN of each sign.
+  const auto check = [](const char* name, float (*widen)(std::uint8_t), int fraction_bits, int bias,
+                        int first_nan, int infinity) {
+    INFO(name);
+    for (int code = 0; code < 256; ++code) {
+      const float value = widen(std::uint8_t(code));
+      const int magnitude = code & 0x7f;
+      if (std::signbit(value) != (code >= 128)) FAIL("code " << code << " has the wrong sign");
+      if (magnitude >= first_nan) {
+        if (!std::isnan(value)) FAIL("code " << code << " is " << value << ", not NaN");
+        continue;
+      }
+      const int fraction = code & ((1 << fraction_bits) - 1), exponent = magnitude >> fraction_bits;
+      const double significand = exponent ? (1 << fraction_bits) + fraction : fraction;
+      const double expected = magnitude == infinity
+                                  ? std::numeric_limits<double>::infinity()
+                                  : std::ldexp(significand, (exponent ? exponent : 1) - bias - fraction_bits);
+      if (std::abs(value) != expected) FAIL("code " << code << " is " << value << ", not " << expected);
+    }
+  };
+  check("f8_e4m3", f8_e4m3_to_f32, 3, 7, 0x7f, -1);
+  check("f8_e5m2", f8_e5m2_to_f32, 2, 15, 0x7d, 0x7c);
+  // The values the specification lists: largest, smallest normal, smallest subnormal.
+  CHECK(f8_e4m3_to_f32(0x7e) == 448);
+  CHECK(f8_e4m3_to_f32(0x08) == 0x1p-6f);
+  CHECK(f8_e4m3_to_f32(0x81) == -0x1p-9f);
+  CHECK(f8_e5m2_to_f32(0x7b) == 57344);
+  CHECK(f8_e5m2_to_f32(0x04) == 0x1p-14f);
+  CHECK(f8_e5m2_to_f32(0x81) == -0x1p-16f);
+}
+
 TEST_CASE("narrowing rounds to nearest, ties to even, at and around every midpoint") {
   for (const Format& format : formats) {
     INFO(format.name);

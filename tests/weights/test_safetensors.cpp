@@ -56,7 +56,7 @@ TEST_CASE("safetensors: every element type comes back bit by bit") {
   }
 }
 
-TEST_CASE("safetensors: all thirteen element types have a name to write and read") {
+TEST_CASE("safetensors: all fifteen element types have a name to write and read") {
   const TemporaryFolder folder;
   std::vector<HostTensor> tensors;
   const auto bytes = std::make_shared<std::vector<std::byte>>(8, std::byte{1});
@@ -66,11 +66,33 @@ TEST_CASE("safetensors: all thirteen element types have a name to write and read
   }
   write_safetensors(folder / "all", tensors);
   const Checkpoint copy = read_checkpoint(folder / "all");
-  REQUIRE(copy.tensors.size() == 13);
+  REQUIRE(copy.tensors.size() == 15);
   for (const HostTensor& tensor : copy.tensors) CHECK(tensor.name == dtype_name(tensor.dtype));
+  CHECK(copy.find("f8_e4m3")->to_f32() == std::vector<float>{0x1p-9f});
+  CHECK(copy.find("f8_e5m2")->to_f32() == std::vector<float>{0x1p-16f});
   CHECK(copy.find("u16")->to_f32() == std::vector<float>{0x0101});
   CHECK(copy.find("u32")->to_f32() == std::vector<float>{float(0x01010101)});
   CHECK(copy.find("u64")->to_f32() == std::vector<float>{float(0x0101010101010101)});
+}
+
+TEST_CASE("safetensors: 8-bit floats are read by their names and widened on request") {
+  const TemporaryFolder folder;
+  write_file(folder / "f8", safetensors(R"({"a":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[0,3]},)"
+                                        R"("b":{"dtype":"F8_E5M2","shape":[1,2],"data_offsets":[3,5]}})",
+                                        "\x38\xb8\x7e\x3c\x7b"));
+  const Checkpoint source = read_checkpoint(folder / "f8");
+  CHECK(raw(source, "a", DType::f8_e4m3, {3}) == "\x38\xb8\x7e");
+  SafetensorsOptions options;
+  options.float_type = DType::f16;
+  write_safetensors(folder / "f16", source.tensors, options);
+  const Checkpoint wide = read_checkpoint(folder / "f16");
+  REQUIRE(wide.find("a") != nullptr);
+  CHECK(wide.find("a")->dtype == DType::f16);
+  CHECK(wide.find("a")->to_f32() == std::vector<float>{1, -1, 448});
+  CHECK(wide.find("b")->to_f32() == std::vector<float>{1, 57344});
+  options.float_type = DType::f8_e4m3;
+  CHECK(contains(error_of([&] { write_safetensors(folder / "no", source.tensors, options); }),
+                 "cannot write as f8_e4m3"));
 }
 
 TEST_CASE("safetensors: floating tensors are converted on request, integers never") {

@@ -19,6 +19,7 @@ std::string one(const std::string& dtype, const std::string& shape, const std::s
 TEST_CASE("safetensors: the header's length is checked before it is believed") {
   CHECK(contains(error_of_bytes(little(std::uint64_t(-1)) + "{}"), "over the format's limit of 100000000"));
   CHECK(contains(error_of_bytes(little(std::uint64_t(100000001)) + "{}"), "over the format's limit"));
+  CHECK(contains(error_of_bytes(little(std::uint64_t(0)) + "{}"), "header does not begin with '{'"));
   CHECK(contains(error_of_bytes(little(std::uint64_t(3)) + "{}"),
                  "header length 3 exceeds the file's 10 bytes"));
 }
@@ -27,10 +28,20 @@ TEST_CASE("safetensors: the header must be one well-formed object") {
   CHECK(contains(error_of_header("{", 0), "not valid JSON"));
   CHECK(contains(error_of_header("{} {}", 0), "not valid JSON"));
   CHECK(contains(error_of_header("{\"\xff\":1}", 0), "not valid JSON"));
+  // As an attack would have it: objects in objects, and as many levels as 10 MB hold.
+  std::string deep;
+  for (int i = 0; i < 2'000'000; ++i) deep += "{\"a\":";
+  CHECK(contains(error_of_header(deep, 0), "header is nested too deep"));
+  CHECK(contains(error_of_header("{\"a\":" + std::string(10'000'000, '['), 0), "header is nested too deep"));
   CHECK(contains(error_of_header("{\"a\":" + std::string(100000, '[') + std::string(100000, ']') + "}", 0),
                  "nested too deep"));
   const std::string w = R"("w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
   CHECK(contains(error_of_header("{" + w + "," + w + "}", 1), "key 'w' stands twice"));
+  CHECK(contains(error_of_header(R"({"w":1,"\u0077":2})", 0), "key 'w' stands twice"));
+  CHECK(contains(error_of_header(R"({"__metadata__":{},"__metadata__":{}})", 0),
+                 "key '__metadata__' stands twice"));
+  CHECK(contains(error_of_header(R"({"w":1} x)", 0), "not valid JSON"));
+  CHECK(contains(error_of_header(R"({"w":1})" + std::string(1, '\0'), 0), "not valid JSON"));
   CHECK(contains(error_of_header(R"({"w":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}})", 1),
                  "key 'dtype' stands twice"));
   CHECK(contains(error_of_header(R"({"__metadata__":{"a":1}})", 0), "__metadata__ 'a' is a JSON number"));
@@ -43,7 +54,13 @@ TEST_CASE("safetensors: a tensor's fields must be there and of their kinds") {
   CHECK(contains(error_of_header(R"({"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}})", 1),
                  "unknown field 'x'"));
   CHECK(contains(error_of_header(one("1", "[1]", "[0,1]"), 1), "dtype is a JSON number"));
-  CHECK(contains(error_of_header(one("\"F8_E4M3\"", "[1]", "[0,1]"), 1), "dtype 'F8_E4M3' is not supported"));
+  for (const char* type : {"F4", "F6_E2M3", "F6_E3M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64"}) {
+    const std::string message = error_of_header(one(std::string("\"") + type + "\"", "[1]", "[0,1]"), 1);
+    CHECK(contains(
+        message, std::string("tensor 'w': dtype '") + type + "' is not supported; F64 F32 F16 BF16 F8_E4M3"));
+  }
+  CHECK(
+      contains(error_of_header(one("\"f32\"", "[1]", "[0,1]"), 1), "dtype 'f32' is not one of the format's"));
   CHECK(contains(error_of_header(one("\"U8\"", "1", "[0,1]"), 1), "shape is a JSON number"));
   CHECK(contains(error_of_header(one("\"U8\"", "[-1]", "[0,1]"), 1), "shape holds '-1'"));
   CHECK(contains(error_of_header(one("\"U8\"", "[1.0]", "[0,1]"), 1), "shape holds '1.0'"));

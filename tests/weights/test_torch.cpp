@@ -1,4 +1,4 @@
-// Files that PyTorch wrote (make_fixtures.py), in both containers; values bit by bit.
+// Files that PyTorch wrote (make_fixtures.py), in every container; values bit by bit.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -32,10 +32,11 @@ bool any_note(const Checkpoint& checkpoint, std::string_view part) {
                      [&](const std::string& note) { return note.find(part) != std::string::npos; });
 }
 
-// Runs the check on the zip and on the legacy file of one fixture.
+// Runs the check on the zip and on the legacy file of one fixture, and on the tar where there is one.
 template <class Check>
 void on_both(const std::string& name, Check check) {
-  for (const std::string kind : {"zip", "legacy"}) {
+  for (const std::string kind : {"zip", "legacy", "tar"}) {
+    if (kind == "tar" && name != "plain") continue;
     const Checkpoint checkpoint = read_checkpoint(fixture(name + "." + kind + ".pt"));
     INFO(checkpoint.path);
     CHECK(checkpoint.format == "pytorch " + kind);

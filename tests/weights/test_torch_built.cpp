@@ -59,13 +59,17 @@ TEST_CASE("torch: storages of plain bytes and the third tensor function") {
                     {pk::storage("UntypedStorage", "0", 16), pk::integer(offset), pk::integers({n}),
                      pk::integers({1}), "\x89", ordered_dict(), pk::global("torch", dtype)});
   };
-  const Checkpoint c = read_bytes(torch_zip(
-      pk::dict(
-          {{"f", tensor("float32", 1, 3)}, {"u", tensor("uint16", 0, 2)}, {"all", tensor("uint8", 0, 16)}}),
-      {{"0", four}}));
+  const Checkpoint c = read_bytes(torch_zip(pk::dict({{"f", tensor("float32", 1, 3)},
+                                                      {"u", tensor("uint16", 0, 2)},
+                                                      {"all", tensor("uint8", 0, 16)},
+                                                      {"e4", tensor("float8_e4m3fn", 3, 1)},
+                                                      {"e5", tensor("float8_e5m2", 3, 1)}}),
+                                            {{"0", four}}));
   CHECK(raw(c, "f", DType::f32, {3}) == bytes_of<float>({2, 3, 4}));
   CHECK(raw(c, "u", DType::u16, {2}) == four.substr(0, 4));
   CHECK(raw(c, "all", DType::u8, {16}) == four);
+  CHECK(raw(c, "e4", DType::f8_e4m3, {1}) == four.substr(3, 1));
+  CHECK(raw(c, "e5", DType::f8_e5m2, {1}) == four.substr(3, 1));
   CHECK(contains(error_of_bytes(torch_zip(pk::dict({{"f", tensor("float32", 2, 3)}}), {{"0", four}})),
                  "does not lie in its storage of 4 elements"));
 }

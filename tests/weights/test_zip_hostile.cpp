@@ -115,8 +115,8 @@ TEST_CASE("zip: zip64 structures that lie") {
 }
 
 TEST_CASE("zip: archives that are no checkpoint") {
-  CHECK(contains(error_of_bytes(zip({{"x.npy", "1"}, {"y.npy", "2"}})),
-                 "is a zip archive of 'x.npy', 'y.npy', but no PyTorch checkpoint"));
+  CHECK(contains(error_of_bytes(zip({{"x.npy", "1"}, {"y.txt", "2"}})),
+                 "is a zip archive of 'x.npy', 'y.txt', but no PyTorch checkpoint"));
   auto entries = good();
   entries.push_back({"a/constants.pkl", ""});
   CHECK(contains(error_of_bytes(zip(entries)), "is a TorchScript program"));

@@ -29,6 +29,12 @@ class WrongUsage(Case):
         self.wrong(["--out"], "explain", self.a)
         self.wrong(["--out"], "activations", self.a)
         self.wrong(["--model"], "import", self.w, "--out", self.path("out"))
+        for name in ("out", "out.pth", "out.npy", ".npz", "safetensors"):
+            self.wrong(["--out", name, "FILE.npz"], "import", self.w, "--model", "cifar_resnet20", "--out",
+                       self.path(name))
+            self.assertFalse(os.path.exists(self.path(name)))
+        self.wrong(["bf16", "f32 or f16"], "import", self.w, "--model", "cifar_resnet20", "--dtype", "bf16", "--out",
+                   self.path("out.npz"))
         self.wrong(["file"], "inspect")
 
     def test_common_options(self):
@@ -239,7 +245,9 @@ class WeightFiles(Case):
 
     def test_import_where_nothing_can_be_written(self):
         os.mkdir(self.path("folder"))
-        for out in (self.path("folder"), self.w + "/x", self.path("no/such/folder/x"), "/proc/x"):
+        os.mkdir(self.path("also.npz"))
+        for out in (self.path("also.npz"), self.w + "/x.npz", self.path("no/such/folder/x.safetensors"),
+                    "/proc/x.safetensors"):
             self.bad(1, [out], "import", self.w, "--model", "cifar_resnet20", "--out", out)
         self.assertEqual(self.listing("folder"), [])
 

@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import unittest
+import zipfile
 
 from support import LABELS, LAYERS, RETRACE, Case, png, pixels, png_size, read_npy, run, safetensors, \
     safetensors_header, seeded_weights
@@ -451,6 +452,21 @@ class Weights(Case):
             self.assertLess(self.far(self.top(out), own), most * scale, dtype)
             if dtype != "f32":
                 self.assertGreater(self.far(self.top(out), own), 0, dtype)
+
+    def test_import_to_numpy(self):
+        own = self.top(self.w)
+        out = self.path("out.npz")
+        self.assertIn("97 tensors as f32", self.good("import", self.w, "--model", "cifar_resnet20", "--out", out).out)
+        with zipfile.ZipFile(out) as archive:
+            self.assertIsNone(archive.testzip())
+            self.assertEqual(len(archive.namelist()), 97)
+            archive.extractall(self.path("arrays"))
+        dtype, shape, values = read_npy(os.path.join(self.path("arrays"), "linear.bias.npy"))
+        self.assertEqual((dtype, shape, len(values)), ("<f4", (10,), 10))
+        self.assertEqual(self.good("inspect", out, "--json").lines[0]["format"], "numpy npz")
+        # The archive and its arrays in a folder are weights again; neither says which model's.
+        for weights in (out, self.path("arrays")):
+            self.assertEqual(self.top(weights, "--model", "cifar_resnet20"), own)
 
     def test_import_folds(self):
         out = self.path("folded.safetensors")
