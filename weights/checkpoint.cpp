@@ -7,6 +7,7 @@
 
 #include "kernels/error.h"
 #include "weights/mapped_file.h"
+#include "weights/names.h"
 #include "weights/readers.h"
 
 namespace retrace::weights {
@@ -45,14 +46,7 @@ std::string describe(std::span<const std::byte> bytes) {
   return fmt::format("data of unknown format (first bytes {})", hex);
 }
 
-}  // namespace
-
-const HostTensor* Checkpoint::find(std::string_view name) const {
-  const auto at = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == name; });
-  return at == tensors.end() ? nullptr : &*at;
-}
-
-Checkpoint read_checkpoint(const std::filesystem::path& path) {
+Checkpoint read_container(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   if (has(bytes, 0, "PK\x03\x04")) return read_torch_zip(file);
@@ -61,6 +55,19 @@ Checkpoint read_checkpoint(const std::filesystem::path& path) {
   if (has(bytes, 8, "{")) return read_safetensors(file);
   throw Error(
       fmt::format("{}: is {}; expected safetensors or a PyTorch checkpoint", file->path(), describe(bytes)));
+}
+
+}  // namespace
+
+const HostTensor* Checkpoint::find(std::string_view name) const {
+  const auto at = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == name; });
+  return at == tensors.end() ? nullptr : &*at;
+}
+
+Checkpoint read_checkpoint(const std::filesystem::path& path) {
+  Checkpoint checkpoint = read_container(path);
+  set_averaged_apart(checkpoint);
+  return checkpoint;
 }
 
 }  // namespace retrace::weights
