@@ -124,6 +124,40 @@ TEST_CASE("folding changes nothing but rounding") {
   CHECK(run(false) == run(true));  // both fold the same values, one of them earlier
 }
 
+TEST_CASE("batch norm apart and folded give the same logits, but for rounding") {
+  Device& device = test_device();
+  for (const std::string model : {"cifar_resnet20", "resnet50_w8"}) {
+    auto values = seeded_parameters(model, 10, 1);
+    // Seeded running statistics would be 0 and 1.
+    const auto specs = model_parameters(model, 10);
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      const bool mean = specs[i].name.ends_with("running_mean"), var = specs[i].name.ends_with("running_var");
+      for (std::size_t k = 0; (mean || var) && k < values[i].values.size(); ++k) {
+        values[i].values[k] = float(mean ? 0.1 * std::sin(double(k)) : 1 + 0.5 * std::cos(double(k)));
+      }
+    }
+    const auto run = [&](const std::unique_ptr<Model>& built) {
+      Tape tape(device);
+      std::vector<float> x(3072);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i));
+      return tape.value(built->forward(tape, tape.input(Tensor::from_host(device, {1, 32, 32, 3}, x))))
+          .to_host();
+    };
+    const auto apart = run(build_unfolded_model(device, model, 10, values));
+    const auto folded = run(build_model(device, model, 10, fold_model(model, 10, values)));
+    double largest = 0, difference = 0;
+    for (std::size_t i = 0; i < apart.size(); ++i) {
+      largest = std::max(largest, std::abs(double(apart[i])));
+      difference = std::max(difference, std::abs(double(apart[i]) - double(folded[i])));
+    }
+    MESSAGE(model << ": " << difference / largest);
+    CHECK(difference < 1e-5 * largest);
+    CHECK(difference > 0);
+    CHECK_THROWS_WITH_AS(build_unfolded_model(device, model, 10, fold_model(model, 10, values)),
+                         doctest::Contains("parameters given"), Error);
+  }
+}
+
 TEST_CASE("strict: missing, unexpected and mis-shaped tensors are named") {
   Device& device = test_device();
   auto checkpoint = checkpoint_of("cifar_resnet20", 10);

@@ -25,6 +25,7 @@ TEST_CASE("logits that cannot be compared") {
   constexpr float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   CHECK_THROWS_WITH_AS(compare_logits({1, 2}, {1}), "1 logits, expected 2", Error);
   CHECK_THROWS_AS(compare_logits({}, {}), Error);
-  CHECK_THROWS_WITH_AS(compare_logits({1, 2}, {1, nan}), "the logit of class 1 is nan, of the source 2", Error);
+  CHECK_THROWS_WITH_AS(compare_logits({1, 2}, {1, nan}), "the logit of class 1 is nan, of the source 2",
+                       Error);
   CHECK_THROWS_AS(compare_logits({inf, 2}, {1, 2}), Error);
 }

@@ -89,11 +89,12 @@ int show_mapping(const Options& o, const Source& source, const std::vector<std::
   return 0;
 }
 
-// Runs the network as it was read and as it was written on the picture.
-int run_check(const Options& o, Device& device, const Picture& picture, const ModelInput& input, int classes,
-              const std::vector<ParameterValue>& folded_source, Console& console) {
-  const auto source =
-      logits_of(device, *build_model(device, o.model, classes, folded_source), input, picture);
+// Runs the network as it was read, with its batch norms apart, and as it was written on the picture.
+int run_check(const Options& o, Device& device, const Picture& picture, const ModelInput& input,
+              const CheckpointFit& fit, const std::vector<ParameterValue>& values, Console& console) {
+  const std::vector<float> source = logits_of(
+      device, *(fit.folded ? build_model : build_unfolded_model)(device, fit.model, fit.classes, values),
+      input, picture);
   const LoadedModel written = load_model(device, o.model, weights::read_checkpoint(o.out));
   const LogitDifference d = compare_logits(source, logits_of(device, *written.model, input, picture));
   if (!o.common.quiet) {
@@ -123,7 +124,7 @@ int run(const Options& o) {
   }
   const Source source = read_source(o, renaming);
   const weights::Checkpoint& checkpoint = source.checkpoint;
-  CheckpointFit fit = source.fit;
+  CheckpointFit fit = source.fit;  // of what is written
   std::vector<std::string> said = checkpoint.notes;
   for (const std::string& note : fit_notes(fit)) said.push_back(note);
   Console console(o.common.quiet);
@@ -132,10 +133,10 @@ int run(const Options& o) {
     return show_mapping(o, source, said, console);
   }
 
-  std::vector<ParameterValue> values = take_parameters(checkpoint, fit);
-  std::vector<ParameterValue> folded = fit.folded ? values : fold_model(fit.model, fit.classes, values);
+  const std::vector<ParameterValue> read = take_parameters(checkpoint, fit);
+  std::vector<ParameterValue> values = read;
   if (o.fold && !fit.folded) {
-    values = folded;
+    values = fold_model(fit.model, fit.classes, values);
     fit.folded = true;
   }
   const auto specs = model_parameters(fit.model, fit.classes, fit.folded);
@@ -162,7 +163,7 @@ int run(const Options& o) {
                                fit.classes, tensors.size(), o.dtype,
                                fit.folded ? ", batch norm folded" : ""));
   }
-  return device ? run_check(o, *device, picture, notes.input, fit.classes, folded, console) : 0;
+  return device ? run_check(o, *device, picture, notes.input, source.fit, read, console) : 0;
 }
 
 }  // namespace
