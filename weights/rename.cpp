@@ -13,6 +13,14 @@ namespace {
 
 constexpr std::size_t longest = 512;
 
+// libstdc++ offers a matcher without backtracking, so that (a*)*b does not take for ever on aaaa…; it knows no
+// back-references, and refuses them.
+#ifdef __GLIBCXX__
+constexpr auto syntax = std::regex::ECMAScript | std::regex_constants::__polynomial;
+#else
+constexpr auto syntax = std::regex::ECMAScript;
+#endif
+
 }  // namespace
 
 struct Renaming::Rule {
@@ -33,8 +41,7 @@ Renaming::Renaming(std::span<const std::string> rules) {
           fmt::format("--map {}: {} characters, expected at most {}", quote(rule), rule.size(), longest));
     }
     try {
-      made.push_back(
-          {rule, std::regex(rule.substr(0, equals), std::regex::ECMAScript), rule.substr(equals + 1)});
+      made.push_back({rule, std::regex(rule.substr(0, equals), syntax), rule.substr(equals + 1)});
     } catch (const std::regex_error& error) {
       throw UsageError(fmt::format("--map {}: no regular expression: {}", quote(rule), error.what()));
     }

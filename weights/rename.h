@@ -11,8 +11,9 @@ namespace retrace::weights {
 
 class Renaming {
  public:
-  // REGEX=REPLACEMENT each: ECMAScript, $1 … for groups; the last = parts them, so a regex may hold some. UsageError
-  // naming the rule if it has no =, is no regular expression or is over 512 characters long.
+  // REGEX=REPLACEMENT each: ECMAScript without back-references (so that matching takes polynomial time), $1 … for
+  // groups; the last = parts them, so a regex may hold some. UsageError naming the rule if it has no =, is no such
+  // regular expression or is over 512 characters long.
   explicit Renaming(std::span<const std::string> rules);
 
   bool empty() const;

@@ -255,6 +255,13 @@ TEST_CASE("renaming: rules in order, all matches, groups") {
   CHECK(by({}, {"w", "b"}) == Names{"w", "b"});
 }
 
+TEST_CASE("renaming: no regular expression takes for ever") {
+  Checkpoint c = named({std::string(500, 'a'), std::string(500, 'a') + "b"});
+  Renaming(std::vector<std::string>{"^(a*)*b$=found"}).apply(c);
+  CHECK(c.tensors[0].name == std::string(500, 'a'));
+  CHECK(c.tensors[1].name == "found");
+}
+
 TEST_CASE("renaming: what cannot be") {
   const auto usage = [](const std::string& rule) {
     CHECK_THROWS_AS(Renaming(std::vector<std::string>{rule}), UsageError);
@@ -262,6 +269,7 @@ TEST_CASE("renaming: what cannot be") {
   };
   CHECK(contains(usage("conv1"), "--map 'conv1': expected REGEX=REPLACEMENT"));
   CHECK(contains(usage("=conv1"), "expected REGEX=REPLACEMENT"));
+  CHECK(contains(usage("(a)\\1=x"), "no regular expression"));
   CHECK(contains(usage("conv(=x"), "--map 'conv(=x': no regular expression"));
   CHECK(contains(usage(std::string(600, '(') + "=x"), "602 characters, expected at most 512"));
   const auto failed = [](const std::string& rule, const Names& names) {
