@@ -34,6 +34,7 @@ void ModelOptions::add_to(CLI::App& command) {
                      "Architecture (see `retrace models`); told from the weights if left out");
   command.add_option("--weights", weights,
                      "Weight file: safetensors or its index, .pth, .pt, .th, .npz, or a folder of .npy");
+  command.add_flag("--ema", ema, "Take the averaged weights of a file that has plain and averaged ones");
   command.add_option("--labels", labels, "Text file with one class name per line");
   command.add_option("--resize", resize, "Shorter side before the crop (0: both sides become the crop's)")
       ->check(CLI::Range(0, 16384));

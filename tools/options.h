@@ -22,6 +22,7 @@ struct CommonOptions {
 struct ModelOptions {
   std::string model;
   std::filesystem::path weights, labels;
+  bool ema = false;
   // Override the model's own preprocessing where given.
   int resize = -1, crop = -1;
   std::vector<float> mean, std;

@@ -23,6 +23,15 @@ namespace {
 
 constexpr const char* out_of_memory = "no memory left on the host";
 
+LoadedModel load(Device& device, const ModelOptions& options, std::uint64_t seed) {
+  if (!options.ema) return load_model(device, options.model, options.weights, seed);
+  if (options.weights.empty())
+    throw UsageError("--ema: expected --weights with averaged weights beside the plain ones");
+  weights::Checkpoint checkpoint = weights::read_checkpoint(options.weights);
+  weights::take_averaged(checkpoint);
+  return load_model(device, options.model, checkpoint);
+}
+
 }  // namespace
 
 std::unique_ptr<Device> open_device(const CommonOptions& common) {
@@ -104,7 +113,7 @@ void make_folder(const fs::path& path) {
 
 Session::Session(const CommonOptions& common, const ModelOptions& options, Console& console)
     : console_(console), batch_(std::size_t(common.batch)), device_(open_device(common)) {
-  LoadedModel loaded = load_model(*device_, options.model, options.weights, common.seed);
+  LoadedModel loaded = load(*device_, options, common.seed);
   model_ = std::move(loaded.model);
   for (const std::string& line : loaded.notes) console.note(line);
   labels_ =

@@ -7,6 +7,7 @@
 
 #include "kernels/error.h"
 #include "weights/mapped_file.h"
+#include "weights/names.h"
 #include "weights/readers.h"
 
 namespace retrace::weights {
@@ -54,14 +55,7 @@ Kind kind_of(std::span<const std::byte> bytes, const std::string& name) {
                           describe(bytes)));
 }
 
-}  // namespace
-
-const HostTensor* Checkpoint::find(std::string_view name) const {
-  const auto at = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == name; });
-  return at == tensors.end() ? nullptr : &*at;
-}
-
-Checkpoint read_checkpoint(const std::filesystem::path& path) {
+Checkpoint read_container(const std::filesystem::path& path) {
   const std::string name = path.string();
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) return read_npy_folder(path);
@@ -83,6 +77,19 @@ Checkpoint read_checkpoint(const std::filesystem::path& path) {
       break;
   }
   return read_safetensors(file);
+}
+
+}  // namespace
+
+const HostTensor* Checkpoint::find(std::string_view name) const {
+  const auto at = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == name; });
+  return at == tensors.end() ? nullptr : &*at;
+}
+
+Checkpoint read_checkpoint(const std::filesystem::path& path) {
+  Checkpoint checkpoint = read_container(path);
+  set_averaged_apart(checkpoint);
+  return checkpoint;
 }
 
 }  // namespace retrace::weights

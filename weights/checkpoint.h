@@ -21,6 +21,12 @@ struct Checkpoint {
   // What was done to get at the weights, one sentence each: wrapper keys followed, prefixes removed, entries
   // left out.
   std::vector<std::string> notes;
+  // A second set of weights, averaged over the training (EMA), where the file has both; see take_averaged() in
+  // weights/names.h.
+  std::vector<HostTensor> averaged;
+  std::string averaged_from;  // "entry 'model_ema'", "prefix 'ema.'"
+  // What the container says of itself: "version", ".format_version" and "byteorder" of a PyTorch zip.
+  std::map<std::string, std::string> container;
 
   const HostTensor* find(std::string_view name) const;  // null if there is none
 };

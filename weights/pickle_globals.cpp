@@ -38,6 +38,10 @@ constexpr Known known[] = {
     {"torch", "Tensor", PickleName::inert},
     {"torch", "Size", PickleName::size},
     {"torch", "device", PickleName::inert},
+    // A Lightning checkpoint's hyper_parameters.
+    {"lightning.fabric.utilities.data", "AttributeDict", PickleName::dict},
+    {"lightning_fabric.utilities.data", "AttributeDict", PickleName::dict},
+    {"pytorch_lightning.utilities.parsing", "AttributeDict", PickleName::dict},
     {"argparse", "Namespace", PickleName::inert},
     {"pathlib", "PosixPath", PickleName::inert},
     {"_codecs", "encode", PickleName::inert},

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <string_view>
 
@@ -14,6 +15,8 @@ namespace {
 
 constexpr std::string_view wrappers[] = {"state_dict", "model_state_dict", "model_state", "model", "net",
                                          "network",    "params",           "weights",     "module"};
+constexpr std::string_view averages[] = {"state_dict_ema", "model_ema",      "ema",
+                                         "ema_model",      "ema_state_dict", "model_ema_state_dict"};
 constexpr std::string_view training_state[] = {"optim", "scheduler", "lr_scheduler", "scaler"};
 constexpr int max_depth = 32;
 // Shared containers let a small file name its tensors over and over.
@@ -25,8 +28,27 @@ class Finder {
 
   StateDict find() {
     mark_holders();
-    PickleRef at = pickle_.root;
-    bool wrapped = false;
+    StateDict found = find_from(pickle_.root, false);
+    if (!averaged_) return found;
+    const auto [key, start] = *averaged_;
+    StateDict averaged = Finder(pickle_, path_, holds_tensor_).find_from(start, true);
+    if (found.tensors.empty()) {
+      found.tensors = std::move(averaged.tensors);
+      found.notes.push_back(
+          fmt::format("averaged weights taken from entry {}: there are no others", quote(key)));
+      found.notes.insert(found.notes.end(), averaged.notes.begin(), averaged.notes.end());
+    } else {
+      found.averaged = std::move(averaged.tensors);
+      found.averaged_key = key;
+    }
+    return found;
+  }
+
+ private:
+  Finder(const Pickle& pickle, const std::string& path, std::vector<bool> holds_tensor)
+      : pickle_(pickle), path_(path), holds_tensor_(std::move(holds_tensor)) {}
+
+  StateDict find_from(PickleRef at, bool wrapped) {
     for (int depth = 0; depth < max_depth; ++depth) {
       const auto inner = wrapper_of(at);
       if (!inner) break;
@@ -39,7 +61,7 @@ class Finder {
     } else {
       flatten(at, "", 0, /*root=*/!wrapped);
     }
-    if (out_.tensors.empty()) {
+    if (out_.tensors.empty() && !averaged_) {
       throw Error(fmt::format("{}: holds no tensors, only {}", path_, describe(pickle_.root)));
     }
     note_list("left out beside the weights", beside_);
@@ -54,7 +76,6 @@ class Finder {
     return std::move(out_);
   }
 
- private:
   bool is_container(const PickleNode& node) const {
     return node.kind == PickleKind::dict || node.kind == PickleKind::list || node.kind == PickleKind::tuple;
   }
@@ -90,12 +111,26 @@ class Finder {
         if (name.kind != PickleKind::text || name.text != key) continue;
         if (pickle_[value].kind != PickleKind::dict || !holds_tensor_[value]) continue;
         for (std::size_t j = 0; j < dict.items.size(); j += 2) {
-          if (j != i) keep_aside(dict.items[j], dict.items[j + 1]);
+          if (j != i && !set_average_apart(dict.items[j], dict.items[j + 1])) {
+            keep_aside(dict.items[j], dict.items[j + 1]);
+          }
         }
         return std::pair{std::string(key), value};
       }
     }
     return std::nullopt;
+  }
+
+  // Whether the entry is a dict of averaged weights, the first one seen.
+  bool set_average_apart(PickleRef key, PickleRef value) {
+    const std::string_view name = pickle_[key].text;
+    if (averaged_ || pickle_[key].kind != PickleKind::text || pickle_[value].kind != PickleKind::dict ||
+        !holds_tensor_[value] ||
+        std::find(std::begin(averages), std::end(averages), name) == std::end(averages)) {
+      return false;
+    }
+    averaged_.emplace(std::string(name), value);
+    return true;
   }
 
   // An entry that is no weight: its value if it is a number or text, else a mention.
@@ -151,6 +186,8 @@ class Finder {
       const PickleNode& item = pickle_[value];
       if (item.kind == PickleKind::tensor) {
         add(name, value);
+      } else if (root && dict && set_average_apart(node.items[i], value)) {
+        continue;
       } else if (root && dict && is_training_state(key)) {
         keep_aside(node.items[i], value);
       } else if (holds_tensor_[value]) {
@@ -197,6 +234,7 @@ class Finder {
   StateDict out_;
   std::vector<std::string> beside_, without_tensor_;
   std::vector<bool> holds_tensor_;
+  std::optional<std::pair<std::string, PickleRef>> averaged_;
   std::size_t visits_ = 0;
 };
 

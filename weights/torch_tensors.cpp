@@ -117,6 +117,11 @@ void add_torch_tensors(Checkpoint& checkpoint, const Pickle& pickle,
   for (const auto& [name, tensor] : weights.tensors) {
     checkpoint.tensors.push_back(maker.make(name, pickle.tensors.at(tensor)));
   }
+  for (const auto& [name, tensor] : weights.averaged) {
+    checkpoint.averaged.push_back(maker.make(name, pickle.tensors.at(tensor)));
+  }
+  if (!weights.averaged.empty())
+    checkpoint.averaged_from = fmt::format("entry {}", quote(weights.averaged_key));
   checkpoint.metadata = std::move(weights.metadata);
   checkpoint.notes.insert(checkpoint.notes.end(), weights.notes.begin(), weights.notes.end());
 }

@@ -2,6 +2,8 @@
 // "little" or "big"; NAME is any folder.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "kernels/error.h"
 #include "weights/checked.h"
 #include "weights/pickle.h"
@@ -27,6 +29,7 @@ class Reader {
     Checkpoint checkpoint;
     checkpoint.path = file_->path();
     checkpoint.format = "pytorch zip";
+    for (const char* name : {"version", ".format_version", "byteorder"}) read_about(name, checkpoint);
     add_torch_tensors(
         checkpoint, object, file_, [this](const PickleStorage& storage) { return storage_bytes(storage); },
         big_endian);
@@ -55,6 +58,17 @@ class Reader {
                        names.empty() ? "nothing" : listed(names, 4)));
     }
     folder_ = found.substr(0, found.size() - object.size() + 1);
+  }
+
+  // A short record of text about the archive itself.
+  void read_about(const std::string& name, Checkpoint& checkpoint) const {
+    constexpr std::size_t longest = 32;
+    if (!archive_.contains(folder_ + name)) return;
+    const auto bytes = archive_.record(folder_ + name);
+    std::string text(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), longest));
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    const bool printable = std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    if (!text.empty() && printable) checkpoint.container[name] = text;
   }
 
   bool read_byte_order() const {

@@ -137,20 +137,34 @@ std::vector<ParameterValue> fold_model(const std::string& name, int classes,
   return folded;
 }
 
-std::unique_ptr<Model> build_model(Device& device, const std::string& name, int classes,
-                                   const std::vector<ParameterValue>& folded_values) {
-  const auto specs = model_parameters(name, classes, true);
-  if (folded_values.size() != specs.size()) {
-    throw Error(fmt::format("model {}: {} folded parameters given, {} expected", name, folded_values.size(),
-                            specs.size()));
+namespace {
+
+std::unique_ptr<Model> build(Device& device, const std::string& name, int classes, bool folded,
+                             const std::vector<ParameterValue>& values) {
+  const auto specs = model_parameters(name, classes, folded);
+  if (values.size() != specs.size()) {
+    throw Error(fmt::format("model {}: {} {}parameters given, {} expected", name, values.size(),
+                            folded ? "folded " : "", specs.size()));
   }
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    if (folded_values[i].shape != specs[i].shape) {
+    if (values[i].shape != specs[i].shape) {
       throw Error(fmt::format("model {}: {} has shape {}, expected {}", name, specs[i].name,
-                              to_string(folded_values[i].shape), to_string(specs[i].shape)));
+                              to_string(values[i].shape), to_string(specs[i].shape)));
     }
   }
-  return build_resnet(device, plan_of(name), classes ? classes : plan_of(name).info.classes, folded_values);
+  return build_resnet(device, plan_of(name), classes ? classes : plan_of(name).info.classes, folded, values);
+}
+
+}  // namespace
+
+std::unique_ptr<Model> build_model(Device& device, const std::string& name, int classes,
+                                   const std::vector<ParameterValue>& folded_values) {
+  return build(device, name, classes, true, folded_values);
+}
+
+std::unique_ptr<Model> build_unfolded_model(Device& device, const std::string& name, int classes,
+                                            const std::vector<ParameterValue>& values) {
+  return build(device, name, classes, false, values);
 }
 
 }  // namespace retrace

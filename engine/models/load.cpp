@@ -10,6 +10,7 @@
 
 #include "weights/match.h"
 #include "weights/seeded.h"
+#include "weights/sha256.h"
 
 namespace retrace {
 
@@ -22,43 +23,94 @@ std::vector<weights::TensorSpec> specs_of(const CheckpointFit& fit) {
   return specs;
 }
 
-// Cheaper than reading: do names and shapes agree?
-bool fits(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
-  try {
-    weights::match_tensors(checkpoint, specs_of(fit));
-    return true;
-  } catch (const Error&) {
-    return false;
+// Head and folding of a checkpoint whose names are the model's own.
+CheckpointFit read_as(const weights::Checkpoint& named, const std::string& model,
+                      const weights::Naming& naming) {
+  CheckpointFit fit{model, model_info(model).classes, false, naming};
+  const std::string head = model_parameters(model).back().name;  // "fc.bias"
+  if (const auto* bias = named.find(head);
+      bias && bias->shape.size() == 1 && bias->shape[0] >= 1 && bias->shape[0] <= 1'000'000) {
+    fit.classes = int(bias->shape[0]);
   }
+  fit.folded = named.find("conv1.bias") && !named.find("bn1.weight");
+  for (const weights::MatchRow& row : weights::compare(named, specs_of(fit))) {
+    fit.taken += row.kind == weights::MatchKind::taken;
+    fit.ignored += row.kind == weights::MatchKind::ignored;
+    fit.differing += row.differs();
+  }
+  return fit;
+}
+
+bool better(const CheckpointFit& a, const CheckpointFit& b) {
+  return a.differing < b.differing;
+}
+
+// How a file that fits nothing differs from what it is most like.
+std::string nearest_text(const weights::Checkpoint& checkpoint) {
+  const CheckpointFit nearest = rank_models(checkpoint).front();
+  if (const auto misfit = weights::known_misfit(weights::renamed(checkpoint, nearest.naming));
+      !misfit.empty()) {
+    return fmt::format("; it is {}", misfit);
+  }
+  if (nearest.taken == 0) return "";
+  return fmt::format("; nearest is {}, from which {} tensors differ", nearest.model, nearest.differing);
 }
 
 }  // namespace
 
 CheckpointFit fit_for(const weights::Checkpoint& checkpoint, const std::string& model) {
-  CheckpointFit fit{model, model_info(model).classes, false};
-  const std::string head = model_parameters(model).back().name;  // "fc.bias"
-  if (const auto* bias = checkpoint.find(head);
-      bias && bias->shape.size() == 1 && bias->shape[0] >= 1 && bias->shape[0] <= 1'000'000) {
-    fit.classes = int(bias->shape[0]);
+  std::vector<CheckpointFit> fits;
+  for (const weights::Naming& naming : weights::namings(checkpoint.tensors)) {
+    fits.push_back(read_as(weights::renamed(checkpoint, naming), model, naming));
   }
-  fit.folded = checkpoint.find("conv1.bias") && !checkpoint.find("bn1.weight");
-  return fit;
+  return *std::min_element(fits.begin(), fits.end(), better);
+}
+
+std::vector<CheckpointFit> rank_models(const weights::Checkpoint& checkpoint) {
+  std::vector<CheckpointFit> ranked(model_catalog().size());
+  bool first = true;
+  for (const weights::Naming& naming : weights::namings(checkpoint.tensors)) {
+    const weights::Checkpoint named = weights::renamed(checkpoint, naming);
+    const weights::HostTensor* const stem = named.find("conv1.weight");
+    const std::int64_t width = stem && stem->shape.size() == 4 ? stem->shape[0] : 0;
+    for (std::size_t i = 0; i < ranked.size(); ++i) {
+      // The stem tells the width; a network of another than the usual one has it in its name.
+      std::string name = model_catalog()[i].name;
+      if (width >= 1 && width <= 1024 && width != model_parameters(name).front().shape[0]) {
+        name = fmt::format("{}_w{}", name, width);
+      }
+      CheckpointFit fit = read_as(named, name, naming);
+      if (first || better(fit, ranked[i])) ranked[i] = std::move(fit);
+    }
+    first = false;
+  }
+  std::stable_sort(ranked.begin(), ranked.end(), better);
+  return ranked;
 }
 
 std::vector<CheckpointFit> fitting_models(const weights::Checkpoint& checkpoint) {
-  std::vector<CheckpointFit> fitting;
-  const weights::HostTensor* const stem = checkpoint.find("conv1.weight");
-  const std::int64_t width = stem && stem->shape.size() == 4 ? stem->shape[0] : 0;
-  for (const ModelInfo& info : model_catalog()) {
-    // The stem tells the width; a network of another than the usual one has it in its name.
-    std::string name = info.name;
-    if (width >= 1 && width <= 1024 && width != model_parameters(name).front().shape[0]) {
-      name = fmt::format("{}_w{}", name, width);
-    }
-    const CheckpointFit fit = fit_for(checkpoint, name);
-    if (fits(checkpoint, fit)) fitting.push_back(fit);
-  }
+  std::vector<CheckpointFit> fitting = rank_models(checkpoint);
+  std::erase_if(fitting, [](const CheckpointFit& fit) { return fit.differing > 0; });
   return fitting;
+}
+
+std::vector<weights::MatchRow> compare(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
+  return weights::compare(weights::renamed(checkpoint, fit.naming), specs_of(fit));
+}
+
+std::vector<std::string> fit_notes(const CheckpointFit& fit) {
+  std::vector<std::string> notes = fit.naming.notes();
+  if (const int usual = model_info(fit.model).classes; fit.classes != usual) {
+    notes.push_back(
+        fmt::format("the classifier has {} classes (usual for {}: {})", fit.classes, fit.model, usual));
+  }
+  return notes;
+}
+
+void drop_training_state(weights::Checkpoint& checkpoint) {
+  if (std::erase_if(checkpoint.tensors, [](const auto& t) { return t.name.starts_with(training_prefix); })) {
+    checkpoint.notes.push_back("the optimizer's state was left out");
+  }
 }
 
 namespace {
@@ -125,8 +177,18 @@ ModelNotes read_model_notes(const std::map<std::string, std::string>& metadata, 
 }
 
 std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
+  weights::Checkpoint named = weights::renamed(checkpoint, fit.naming);
+  // The names in messages are the new ones.
+  if (!fit.naming.plain()) named.path += fmt::format(" ({})", fmt::join(fit.naming.notes(), ", "));
+  const auto specs = specs_of(fit);
+  const auto rows = weights::compare(named, specs);
+  if (std::any_of(rows.begin(), rows.end(), [](const weights::MatchRow& row) { return row.differs(); })) {
+    if (const std::string misfit = weights::known_misfit(named); !misfit.empty()) {
+      throw Error(fmt::format("{}: is {}; expected {}", checkpoint.path, misfit, fit.model));
+    }
+  }
   std::vector<ParameterValue> values;
-  for (const weights::HostTensor& tensor : weights::match_tensors(checkpoint, specs_of(fit))) {
+  for (const weights::HostTensor& tensor : weights::match_tensors(named, specs)) {
     if (!weights::is_floating(tensor.dtype)) {
       throw Error(fmt::format("{}: {} holds {}, expected a floating type", checkpoint.path, tensor.name,
                               weights::dtype_name(tensor.dtype)));
@@ -140,13 +202,12 @@ std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoin
 }
 
 LoadedModel load_model(Device& device, const std::string& name, const weights::Checkpoint& given) {
+  weights::check_content(given);
   LoadedModel loaded;
-  loaded.metadata = given.metadata;
-  loaded.notes = given.notes;
   weights::Checkpoint checkpoint = given;
-  if (std::erase_if(checkpoint.tensors, [](const auto& t) { return t.name.starts_with(training_prefix); })) {
-    loaded.notes.push_back("the optimizer's state was left out");
-  }
+  drop_training_state(checkpoint);
+  loaded.metadata = checkpoint.metadata;
+  loaded.notes = checkpoint.notes;
   std::string model = name;
   if (model.empty()) {
     if (const auto at = checkpoint.metadata.find("model"); at != checkpoint.metadata.end()) {
@@ -160,8 +221,8 @@ LoadedModel load_model(Device& device, const std::string& name, const weights::C
       for (const CheckpointFit& fit : fitting) names.push_back(fit.model);
       throw Error(
           fitting.empty()
-              ? fmt::format("{}: its {} tensors fit no model; name one with --model to see what differs",
-                            checkpoint.path, checkpoint.tensors.size())
+              ? fmt::format("{}: its {} tensors fit no model{}; name one with --model to see what differs",
+                            checkpoint.path, checkpoint.tensors.size(), nearest_text(checkpoint))
               : fmt::format("{}: it fits several models; choose one with --model: {}", checkpoint.path,
                             fmt::join(names, ", ")));
     }
@@ -181,10 +242,10 @@ LoadedModel load_model(Device& device, const std::string& name, const weights::C
       throw Error(fmt::format("{}: {}", given.path, error.what()));
     }
   }
-  if (fit.classes != model_info(model).classes && loaded.model->info().labels.empty()) {
-    loaded.notes.push_back(fmt::format("the classifier has {} classes (usual for {}: {})", fit.classes, model,
-                                       model_info(model).classes));
-  }
+  // A head whose classes the file names needs no explanation.
+  CheckpointFit said = fit;
+  if (!loaded.model->info().labels.empty()) said.classes = model_info(model).classes;
+  for (std::string& note : fit_notes(said)) loaded.notes.push_back(std::move(note));
   return loaded;
 }
 

@@ -10,6 +10,8 @@
 
 #include "engine/models/model.h"
 #include "weights/checkpoint.h"
+#include "weights/match.h"
+#include "weights/names.h"
 
 namespace retrace {
 
@@ -17,17 +19,35 @@ namespace retrace {
 struct CheckpointFit {
   std::string model;
   int classes = 0;
-  bool folded = false;  // convolutions carry biases, batch norm is gone
+  bool folded = false;          // convolutions carry biases, batch norm is gone
+  weights::Naming naming = {};  // how its names are read
+  std::size_t taken = 0;        // its tensors that have the name and the shape of one of the model's
+  std::size_t ignored = 0;      // batch norm's counters
+  std::size_t differing = 0;    // missing, unexpected or of another shape
 };
+
+// Every architecture, with the width of the checkpoint's stem and the way of reading its names that fits best; the one
+// that differs least first.
+std::vector<CheckpointFit> rank_models(const weights::Checkpoint& checkpoint);
 
 // The architectures whose tensors a checkpoint holds, all of them and none other.
 std::vector<CheckpointFit> fitting_models(const weights::Checkpoint& checkpoint);
 
-// How `checkpoint` is to be read as `model`: its head's size and whether it is folded, told by its tensors. A
-// checkpoint that does not fit still gets an answer; loading then says what is wrong with it.
+// How `checkpoint` is to be read as `model`: its names, its head's size and whether it is folded, told by its tensors.
+// A checkpoint that does not fit still gets an answer; loading then says what is wrong with it.
 CheckpointFit fit_for(const weights::Checkpoint& checkpoint, const std::string& model);
 
-// The model's parameters out of a checkpoint, strictly: Error listing what is missing, unexpected and mis-shaped.
+// Tensor by tensor, under the names of fit.naming.
+std::vector<weights::MatchRow> compare(const weights::Checkpoint& checkpoint, const CheckpointFit& fit);
+
+// One line each about how the checkpoint is read: its names, its head where it is not the usual one.
+std::vector<std::string> fit_notes(const CheckpointFit& fit);
+
+// Leaves out the arrays of a training run of ours, and says so in a note.
+void drop_training_state(weights::Checkpoint& checkpoint);
+
+// The model's parameters out of a checkpoint, strictly: Error listing what is missing, unexpected and mis-shaped, or
+// naming the architecture where it is a known one that is not offered.
 // In the order of model_parameters(fit.model, fit.classes, fit.folded).
 std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoint, const CheckpointFit& fit);
 

@@ -81,4 +81,9 @@ std::vector<ParameterValue> fold_model(const std::string& name, int classes,
 std::unique_ptr<Model> build_model(Device& device, const std::string& name, int classes,
                                    const std::vector<ParameterValue>& folded_values);
 
+// The same network from values in the order of model_parameters(name, classes), every batch norm a step of its own:
+// slower, and what folding is measured against.
+std::unique_ptr<Model> build_unfolded_model(Device& device, const std::string& name, int classes,
+                                            const std::vector<ParameterValue>& values);
+
 }  // namespace retrace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <map>
 
 #include "weights/layout.h"
@@ -136,18 +137,26 @@ namespace {
 
 class ResNet final : public Model {
  public:
-  ResNet(Device& device, const ResNetPlan& plan, int classes, const std::vector<ParameterValue>& values)
+  ResNet(Device& device, const ResNetPlan& plan, int classes, bool folded,
+         const std::vector<ParameterValue>& values)
       : Model(plan.info), net_(expand(plan)), stages_(plan.blocks) {
     if (classes != info_.classes) info_.labels.clear();  // somebody else's head
     info_.classes = classes;
     std::size_t next = 0;
     const auto conv = [&](const ConvPlan& c) {
-      const ParameterValue &w = values.at(next), &b = values.at(next + 1);
-      next += 2;
+      const ParameterValue& w = values.at(next);
       const std::int64_t K = w.shape[0], C = w.shape[1], R = w.shape[2], S = w.shape[3];
       const std::vector<float> krsc = weights::kcrs_to_krsc(w.values, K, C, R, S);
-      maps_[c.name] = std::make_shared<LinearMap>(c.name, Tensor::from_host(device, {K, R, S, C}, krsc),
-                                                  Tensor::from_host(device, b.shape, b.values));
+      Tensor bias;
+      if (folded) {
+        bias = Tensor::from_host(device, {K}, values.at(next + 1).values);
+        next += 2;
+      } else {
+        norms_[c.name] = norm_map(device, c.norm, &values.at(next + 1));
+        next += 5;
+      }
+      maps_[c.name] =
+          std::make_shared<LinearMap>(c.name, Tensor::from_host(device, {K, R, S, C}, krsc), bias);
     };
     conv(net_.stem);
     for (const BlockPlan& block : net_.blocks) {
@@ -163,7 +172,10 @@ class ResNet final : public Model {
     return run_resnet(
         net_, tape, input,
         {[&](const ConvPlan& c, NodeId x, const Fused& fused, const std::string& name) {
-           return tape.conv2d(x, maps_.at(c.name), c.geometry(), fused, name);
+           const auto norm = norms_.find(c.name);
+           if (norm == norms_.end()) return tape.conv2d(x, maps_.at(c.name), c.geometry(), fused, name);
+           return tape.conv2d(tape.conv2d(x, maps_.at(c.name), c.geometry(), {}, c.name + ".sum"),
+                              norm->second, {}, fused, name);
          },
          [&](NodeId x, const std::string& name) { return tape.linear(x, maps_.at(name), {}, name); }});
   }
@@ -182,16 +194,33 @@ class ResNet final : public Model {
   }
 
  private:
+  // Batch norm's scale, bias, mean and variance as a convolution of 1 x 1 with a diagonal matrix.
+  static std::shared_ptr<const LinearMap> norm_map(Device& device, const std::string& name,
+                                                   const ParameterValue* parts) {
+    constexpr double epsilon = 1e-5;  // torch.nn.BatchNorm2d's
+    const std::size_t K = parts[0].values.size();
+    std::vector<float> weight(K * K), bias(K);
+    for (std::size_t k = 0; k < K; ++k) {
+      const double scale = parts[0].values[k] / std::sqrt(double(parts[3].values[k]) + epsilon);
+      weight[k * K + k] = float(scale);
+      bias[k] = float(parts[1].values[k] - scale * parts[2].values[k]);
+    }
+    const auto n = std::int64_t(K);
+    return std::make_shared<LinearMap>(name, Tensor::from_host(device, {n, 1, 1, n}, weight),
+                                       Tensor::from_host(device, {n}, bias));
+  }
+
   NetPlan net_;
   std::vector<int> stages_;
   std::map<std::string, std::shared_ptr<const LinearMap>> maps_;
+  std::map<std::string, std::shared_ptr<const LinearMap>> norms_;  // by their convolutions; none when folded
 };
 
 }  // namespace
 
-std::unique_ptr<Model> build_resnet(Device& device, const ResNetPlan& plan, int classes,
-                                    const std::vector<ParameterValue>& folded_values) {
-  return std::make_unique<ResNet>(device, plan, classes, folded_values);
+std::unique_ptr<Model> build_resnet(Device& device, const ResNetPlan& plan, int classes, bool folded,
+                                    const std::vector<ParameterValue>& values) {
+  return std::make_unique<ResNet>(device, plan, classes, folded, values);
 }
 
 }  // namespace retrace

@@ -61,8 +61,9 @@ struct ResNetParts {
 // Runs the network from `input`; the node of the logits.
 NodeId run_resnet(const NetPlan& net, Tape& tape, NodeId input, const ResNetParts& parts);
 
-std::unique_ptr<Model> build_resnet(Device& device, const ResNetPlan& plan, int classes,
-                                    const std::vector<ParameterValue>& folded_values);
+// folded: values are in the order of model_parameters(…, true), else of model_parameters(…, false).
+std::unique_ptr<Model> build_resnet(Device& device, const ResNetPlan& plan, int classes, bool folded,
+                                    const std::vector<ParameterValue>& values);
 
 // Values in the order of the specs, model_parameters(…).
 std::unique_ptr<TrainableNetwork> build_trainable_resnet(Device& device, const ResNetPlan& plan,

@@ -135,6 +135,40 @@ TEST_CASE("folding changes nothing but rounding") {
   CHECK(run(false) == run(true));  // both fold the same values, one of them earlier
 }
 
+TEST_CASE("batch norm apart and folded give the same logits, but for rounding") {
+  Device& device = test_device();
+  for (const std::string model : {"cifar_resnet20", "resnet50_w8"}) {
+    auto values = seeded_parameters(model, 10, 1);
+    // Seeded running statistics would be 0 and 1.
+    const auto specs = model_parameters(model, 10);
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      const bool mean = specs[i].name.ends_with("running_mean"), var = specs[i].name.ends_with("running_var");
+      for (std::size_t k = 0; (mean || var) && k < values[i].values.size(); ++k) {
+        values[i].values[k] = float(mean ? 0.1 * std::sin(double(k)) : 1 + 0.5 * std::cos(double(k)));
+      }
+    }
+    const auto run = [&](const std::unique_ptr<Model>& built) {
+      Tape tape(device);
+      std::vector<float> x(3072);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i));
+      return tape.value(built->forward(tape, tape.input(Tensor::from_host(device, {1, 32, 32, 3}, x))))
+          .to_host();
+    };
+    const auto apart = run(build_unfolded_model(device, model, 10, values));
+    const auto folded = run(build_model(device, model, 10, fold_model(model, 10, values)));
+    double largest = 0, difference = 0;
+    for (std::size_t i = 0; i < apart.size(); ++i) {
+      largest = std::max(largest, std::abs(double(apart[i])));
+      difference = std::max(difference, std::abs(double(apart[i]) - double(folded[i])));
+    }
+    MESSAGE(model << ": " << difference / largest);
+    CHECK(difference < 1e-5 * largest);
+    CHECK(difference > 0);
+    CHECK_THROWS_WITH_AS(build_unfolded_model(device, model, 10, fold_model(model, 10, values)),
+                         doctest::Contains("parameters given"), Error);
+  }
+}
+
 TEST_CASE("strict: missing, unexpected and mis-shaped tensors are named") {
   Device& device = test_device();
   auto checkpoint = checkpoint_of("cifar_resnet20", 10);
@@ -156,4 +190,92 @@ TEST_CASE("strict: missing, unexpected and mis-shaped tensors are named") {
   broken[3] = NAN;
   nan.tensors.back() = weights::HostTensor::from_f32("linear.bias", {10}, broken);
   CHECK_THROWS_WITH_AS(load_model(device, "", nan), doctest::Contains("linear.bias holds nan"), Error);
+}
+
+namespace {
+
+// The model's checkpoint under the names that Hugging Face's transformers gives its modules.
+std::string hugging_face(std::string name) {
+  const auto put = [&](const std::string& from, const std::string& to) {
+    if (const auto at = name.find(from); at != std::string::npos) name.replace(at, from.size(), to);
+  };
+  if (name.starts_with("fc.")) return "classifier.1." + name.substr(3);
+  if (name.starts_with("conv1.")) return "resnet.embedder.embedder.convolution." + name.substr(6);
+  if (name.starts_with("bn1.")) return "resnet.embedder.embedder.normalization." + name.substr(4);
+  for (const int stage : {1, 2, 3, 4}) {
+    put("layer" + std::to_string(stage) + ".",
+        "resnet.encoder.stages." + std::to_string(stage - 1) + ".layers.");
+  }
+  put("downsample.0", "shortcut.convolution");
+  put("downsample.1", "shortcut.normalization");
+  for (const int k : {1, 2, 3}) {
+    put(".conv" + std::to_string(k), ".layer." + std::to_string(k - 1) + ".convolution");
+    put(".bn" + std::to_string(k), ".layer." + std::to_string(k - 1) + ".normalization");
+  }
+  return name;
+}
+
+bool any_note(const std::vector<std::string>& notes, const std::string& part) {
+  return std::any_of(notes.begin(), notes.end(),
+                     [&](const std::string& note) { return note.find(part) != std::string::npos; });
+}
+
+}  // namespace
+
+TEST_CASE("names of the field give the same network") {
+  Device& device = test_device();
+  for (const std::string model : {"resnet18_w8", "resnet50_w8"}) {
+    CAPTURE(model);
+    const auto logits = [&](const LoadedModel& loaded) {
+      Tape tape(device);
+      std::vector<float> x(32 * 32 * 3);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i));
+      return tape.value(loaded.model->forward(tape, tape.input(Tensor::from_host(device, {1, 32, 32, 3}, x))))
+          .to_host();
+    };
+    const auto own = checkpoint_of(model, 12);
+    const auto expected = logits(load_model(device, "", own));
+    auto theirs = own;
+    for (auto& t : theirs.tensors) t.name = hugging_face(t.name);
+    LoadedModel loaded = load_model(device, "", theirs);
+    CHECK(loaded.model->info().name == model);
+    CHECK(any_note(loaded.notes, "Hugging Face names"));
+    CHECK(any_note(loaded.notes, "the classifier has 12 classes (usual for " + model + ": 1000)"));
+    CHECK(logits(loaded) == expected);
+    CHECK(logits(load_model(device, model, theirs)) == expected);
+
+    auto lightning = own;
+    for (auto& t : lightning.tensors) t.name = "backbone." + t.name;
+    loaded = load_model(device, "", lightning);
+    CHECK(any_note(loaded.notes, "prefix 'backbone.' removed from every name"));
+    CHECK(logits(loaded) == expected);
+  }
+}
+
+TEST_CASE("what does not fit under other names says which names it looked at") {
+  Device& device = test_device();
+  auto theirs = checkpoint_of("resnet18_w8", 10);
+  for (auto& t : theirs.tensors) t.name = "net." + hugging_face(t.name);
+  theirs.tensors.pop_back();  // fc.bias
+  CHECK_THROWS_WITH_AS(
+      load_model(device, "resnet18_w8", theirs),
+      doctest::Contains("made-here (prefix 'net.' removed from every name, Hugging Face names): does "
+                        "not fit the model: 1 missing: 'fc.bias'"),
+      Error);
+  CHECK_THROWS_WITH_AS(load_model(device, "", theirs),
+                       doctest::Contains("nearest is resnet18_w8, from which"), Error);
+}
+
+TEST_CASE("a deep stem is refused by its name") {
+  Device& device = test_device();
+  auto deep = checkpoint_of("resnet18_w8", 10);
+  deep.tensors[0].name = "conv1.0.weight";
+  deep.tensors.push_back(
+      weights::HostTensor::from_f32("conv1.3.weight", {8, 8, 3, 3}, std::vector<float>(576)));
+  for (const std::string prefix : {"", "model."}) {
+    auto file = deep;
+    for (auto& t : file.tensors) t.name = prefix + t.name;
+    CHECK_THROWS_WITH_AS(load_model(device, "resnet18_w8", file), doctest::Contains("a deep stem"), Error);
+    CHECK_THROWS_WITH_AS(load_model(device, "", file), doctest::Contains("a deep stem"), Error);
+  }
 }

@@ -1,21 +1,32 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "engine/models/load.h"
 #include "tools/commands/commands.h"
 #include "tools/console.h"
+#include "tools/image/picture.h"
+#include "tools/import_check.h"
+#include "tools/session.h"
+#include "weights/checked.h"
 #include "weights/npz_writer.h"
+#include "weights/rename.h"
 #include "weights/safetensors.h"
+#include "weights/sha256.h"
 
 namespace retrace::tools {
 
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 struct Options {
-  std::filesystem::path file, out;
+  CommonOptions common;  // device, threads and quiet are offered
+  std::filesystem::path file, out, check;
   std::string model, dtype = "f32";
-  bool fold = false, quiet = false;
+  std::vector<std::string> maps;
+  bool fold = false, ema = false, dry_run = false, json = false;
 };
 
 weights::DType type_of(const std::string& name) {
@@ -35,12 +46,110 @@ bool wants_npz(const Options& o) {
   return true;
 }
 
-int run(const Options& o) {
+void check_usage(const Options& o) {
   (void)model_info(o.model);  // an unknown name is wrong usage, whatever the file
-  const bool npz = wants_npz(o);
-  const weights::Checkpoint checkpoint = weights::read_checkpoint(o.file);
-  CheckpointFit fit = fit_for(checkpoint, o.model);
-  std::vector<ParameterValue> values = take_parameters(checkpoint, fit);
+  if (o.out.empty() && !o.dry_run) throw UsageError("--out: expected the file to write (or --dry-run)");
+  if (o.json && !o.dry_run) throw UsageError("--json: goes with --dry-run only");
+  if (!o.out.empty()) (void)wants_npz(o);
+  if (o.dry_run && !o.check.empty()) throw UsageError("--check: needs what --dry-run does not write");
+}
+
+// What the file holds, and under which names the model takes it.
+struct Source {
+  weights::Checkpoint checkpoint;
+  std::vector<std::string> names;  // in the file, before --map
+  CheckpointFit fit;
+};
+
+Source read_source(const Options& o, const weights::Renaming& renaming) {
+  Source source{weights::read_checkpoint(o.file), {}, {}};
+  weights::Checkpoint& checkpoint = source.checkpoint;
+  weights::check_content(checkpoint);
+  if (o.ema) weights::take_averaged(checkpoint);
+  drop_training_state(checkpoint);
+  for (const weights::HostTensor& tensor : checkpoint.tensors) source.names.push_back(tensor.name);
+  renaming.apply(checkpoint);
+  source.fit = fit_for(checkpoint, o.model);
+  return source;
+}
+
+// The mapping, tensor by tensor; nothing is written. The exit code says whether the file fits.
+int show_mapping(const Options& o, const Source& source, const std::vector<std::string>& notes,
+                 Console& console) {
+  const CheckpointFit& fit = source.fit;
+  Json json{{"file", o.file.string()}, {"model", fit.model},         {"classes", fit.classes},
+            {"folded", fit.folded},    {"fits", fit.differing == 0}, {"notes", notes},
+            {"tensors", Json::array()}};
+  std::string text =
+      fmt::format("{:<58} {:<34} {:<5} {:<18} {}\n", "in the file", "in the model", "dtype", "shape", "what");
+  for (const weights::MatchRow& row : compare(source.checkpoint, fit)) {
+    const weights::HostTensor* const tensor = row.index ? &source.checkpoint.tensors[*row.index] : nullptr;
+    const std::string name = row.index ? source.names[*row.index] : "-";
+    const std::string dtype(tensor ? weights::dtype_name(tensor->dtype) : "-");
+    const std::string shape = weights::shape_text(tensor ? row.found : row.expected);
+    std::string what(weights::match_name(row.kind));
+    if (row.kind == weights::MatchKind::wrong_shape)
+      what += ", expected " + weights::shape_text(row.expected);
+    if (row.kind == weights::MatchKind::ignored) what += " (counter)";
+    text += fmt::format("{:<58} {:<34} {:<5} {:<18} {}\n", name, row.name, dtype, shape, what);
+    Json line{{"file", nullptr}, {"model", row.name}, {"dtype", nullptr}, {"shape", nullptr}};
+    if (tensor) line.update({{"file", name}, {"dtype", dtype}, {"shape", row.found}});
+    if (row.kind == weights::MatchKind::wrong_shape || !tensor) line["expected"] = row.expected;
+    line["what"] = weights::match_name(row.kind);
+    json["tensors"].push_back(std::move(line));
+  }
+  console.result(o.json ? json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n" : text);
+  // Says what is wrong, with the values too.
+  (void)take_parameters(source.checkpoint, fit);
+  return 0;
+}
+
+// Runs the network as it was read, with its batch norms apart, and as it was written on the picture.
+int run_check(const Options& o, Device& device, const Picture& picture, const ModelInput& input,
+              const CheckpointFit& fit, const std::vector<ParameterValue>& values, Console& console) {
+  const std::vector<float> source = logits_of(
+      device, *(fit.folded ? build_model : build_unfolded_model)(device, fit.model, fit.classes, values),
+      input, picture);
+  const LoadedModel written = load_model(device, o.model, weights::read_checkpoint(o.out));
+  const LogitDifference d = compare_logits(source, logits_of(device, *written.model, input, picture));
+  if (!o.common.quiet) {
+    const std::string best = d.source_best == d.written_best
+                                 ? fmt::format("the best class agrees ({})", d.source_best)
+                                 : fmt::format("the best class was {}, is {}", d.source_best, d.written_best);
+    console.result(fmt::format("{}: logits differ by at most {:.3g}, relative to the largest {:.3g}; {}\n",
+                               o.check.string(), d.absolute, d.relative, best));
+  }
+  if (o.dtype != "f32" || d.relative <= most_relative_difference) return 0;
+  console.error(
+      fmt::format("{}: was written, but is not the network that was read: its logits differ by {:.3g} of "
+                  "the largest, expected at most {}",
+                  o.out.string(), d.relative, most_relative_difference));
+  return 1;
+}
+
+int run(const Options& o) {
+  check_usage(o);
+  const weights::Renaming renaming(o.maps);
+  // What --check needs is looked at before anything is written.
+  std::unique_ptr<Device> device;
+  Picture picture;
+  if (!o.check.empty()) {
+    device = open_device(o.common);
+    picture = image::load_picture(o.check);
+  }
+  const Source source = read_source(o, renaming);
+  const weights::Checkpoint& checkpoint = source.checkpoint;
+  CheckpointFit fit = source.fit;  // of what is written
+  std::vector<std::string> said = checkpoint.notes;
+  for (const std::string& note : fit_notes(fit)) said.push_back(note);
+  Console console(o.common.quiet);
+  if (o.dry_run) {
+    for (const std::string& note : said) console.note(note);
+    return show_mapping(o, source, said, console);
+  }
+
+  const std::vector<ParameterValue> read = take_parameters(checkpoint, fit);
+  std::vector<ParameterValue> values = read;
   if (o.fold && !fit.folded) {
     values = fold_model(fit.model, fit.classes, values);
     fit.folded = true;
@@ -48,7 +157,8 @@ int run(const Options& o) {
   const auto specs = model_parameters(fit.model, fit.classes, fit.folded);
   std::vector<weights::HostTensor> tensors;
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    tensors.push_back(weights::HostTensor::from_f32(specs[i].name, values[i].shape, values[i].values));
+    const auto tensor = weights::HostTensor::from_f32(specs[i].name, values[i].shape, values[i].values);
+    tensors.push_back(weights::convert(tensor, type_of(o.dtype)));
   }
   const ModelInfo& info = model_info(o.model);
   // What an own file says of itself stays with it.
@@ -58,22 +168,21 @@ int run(const Options& o) {
     notes = read_model_notes(checkpoint.metadata, notes);
   }
   weights::SafetensorsOptions options;
-  options.float_type = type_of(o.dtype);
   options.metadata = model_metadata(o.model, fit.classes, notes);
   options.metadata["batch_norm"] = fit.folded ? "folded" : "separate";
-  if (npz) {
-    weights::write_npz(o.out, tensors, options.float_type);  // has no place for metadata
+  if (wants_npz(o)) {
+    weights::write_npz(o.out, tensors);  // has no place for metadata
   } else {
+    options.metadata[weights::content_sha256_key] = weights::content_sha256(tensors);
     weights::write_safetensors(o.out, tensors, options);
   }
-  Console console(o.quiet);
-  for (const std::string& note : checkpoint.notes) console.note(note);
-  if (!o.quiet) {
+  for (const std::string& note : said) console.note(note);
+  if (!o.common.quiet) {
     console.result(fmt::format("{}: {} with {} classes, {} tensors as {}{}\n", o.out.string(), o.model,
                                fit.classes, tensors.size(), o.dtype,
                                fit.folded ? ", batch norm folded" : ""));
   }
-  return 0;
+  return device ? run_check(o, *device, picture, notes.input, source.fit, read, console) : 0;
 }
 
 }  // namespace
@@ -85,12 +194,25 @@ Command add_import(CLI::App& program) {
   app->add_option("file", o->file, "safetensors or its index, .pth, .pt, .th, .npz, or a folder of .npy")
       ->required();
   app->add_option("--model", o->model, "Architecture (see `retrace models`)")->required();
-  app->add_option("--out", o->out, "The file to write: NAME.safetensors or NAME.npz")->required();
+  app->add_option("--out", o->out, "The file to write: NAME.safetensors or NAME.npz");
   app->add_option("--dtype", o->dtype, "f32, f16 or bf16")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->capture_default_str();
   app->add_flag("--fold-bn", o->fold, "Fold batch norm into the convolutions");
-  app->add_flag("--quiet", o->quiet, "Say nothing when all is well");
+  app->add_option("--map", o->maps,
+                  "REGEX=REPLACEMENT (ECMAScript): rename tensors before they are fitted; repeatable")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app->add_flag("--ema", o->ema, "Take the averaged weights of a file that has plain and averaged ones");
+  app->add_flag("--dry-run", o->dry_run, "Show what would be taken, tensor by tensor, and write nothing");
+  app->add_flag("--json", o->json, "With --dry-run: one JSON object on standard output");
+  app->add_option("--check", o->check, "A picture: compare the logits of the written file with its source's");
+  app->add_option("--device", o->common.device, "Of --check: auto, cuda, cuda:N or sim")
+      ->capture_default_str();
+  app->add_option("--threads", o->common.threads, "OS threads of the simulator (0: one per core)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app->add_flag("--quiet", o->common.quiet, "Say nothing when all is well");
   return {app, [o] { return run(*o); }};
 }
 

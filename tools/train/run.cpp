@@ -15,6 +15,7 @@
 #include "tools/train/log.h"
 #include "tools/train/state.h"
 #include "tools/train/validate.h"
+#include "weights/sha256.h"
 
 namespace retrace::tools {
 
@@ -203,7 +204,10 @@ class Run {
       if (!is_whole()) console_.note(fmt::format("going on at step {} of {}", state_.step, steps_));
     } else if (!s_.start.empty()) {
       const weights::Checkpoint checkpoint = weights::read_checkpoint(s_.start);
-      trainer_.emplace(*device_, options_, take_parameters(checkpoint, {s_.model, classes_, false}));
+      weights::check_content(checkpoint);
+      const weights::Naming naming = fit_for(checkpoint, s_.model).naming;
+      for (const std::string& note : naming.notes()) console_.note(note);
+      trainer_.emplace(*device_, options_, take_parameters(checkpoint, {s_.model, classes_, false, naming}));
     } else {
       trainer_.emplace(*device_, options_,
                        initial_parameters(s_.model, classes_, s_.common.seed, s_.zero_residual));

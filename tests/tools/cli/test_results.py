@@ -418,9 +418,11 @@ class Weights(Case):
         r = self.good("inspect", self.w, "--json")
         self.assertEqual(len(r.lines), 1)
         line = r.lines[0]
-        self.assertEqual(list(line), ["file", "format", "metadata", "notes", "models", "tensors"])
+        self.assertEqual(list(line), ["file", "format", "container", "bytes", "metadata", "notes", "models", "nearest",
+                                      "tensors"])
         self.assertEqual((line["file"], line["format"]), (self.w, "safetensors"))
-        self.assertEqual(line["models"], [{"name": "cifar_resnet20", "classes": 10, "folded": False}])
+        self.assertEqual(line["models"], [{"name": "cifar_resnet20", "classes": 10, "folded": False, "taken": 97,
+                                           "ignored": 0, "names": []}])
         ours = seeded_weights()
         self.assertEqual({t["name"] for t in line["tensors"]}, set(ours))
         for t in line["tensors"]:
@@ -479,7 +481,8 @@ class Weights(Case):
         # The same folding, done before or after it was written: float32 either way.
         self.assertLess(self.far(self.top(out), own), 1e-6 * max(abs(z) for line in own for z in line.values()))
         fits = self.good("inspect", out, "--json").lines[0]["models"]
-        self.assertEqual(fits, [{"name": "cifar_resnet20", "classes": 10, "folded": True}])
+        self.assertEqual(fits, [{"name": "cifar_resnet20", "classes": 10, "folded": True, "taken": 40, "ignored": 0,
+                                 "names": []}])
 
     def test_import_of_another_head(self):
         w = self.make("seven.safetensors", safetensors(seeded_weights(classes=7)))
