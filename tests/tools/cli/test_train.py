@@ -62,7 +62,8 @@ class Files(Training):
             self.assertEqual(notes[key], value)
         self.assertEqual(json.loads(notes["labels"]), CLASSES)
         text = self.good("inspect", model).out
-        for words in ("  model = cifar_resnet20_w4\n", "  crop = 32\n", "  labels = [\"circle\",", "with 8 classes\n"):
+        for words in ("  model = cifar_resnet20_w4\n", "  crop = 32\n", "  labels = [\"circle\",",
+                      "with 8 classes: all 97 tensors by name and shape\n"):
             self.assertIn(words, text)
         top = self.good("classify", self.b, "--weights", model, "--top", 8, "--json").lines[0]["top"]
         self.assertEqual(sorted(t["label"] for t in top), sorted(CLASSES))
