@@ -74,10 +74,12 @@ std::vector<CheckpointFit> rank_models(const weights::Checkpoint& checkpoint) {
     const weights::HostTensor* const stem = named.find("conv1.weight");
     const std::int64_t width = stem && stem->shape.size() == 4 ? stem->shape[0] : 0;
     for (std::size_t i = 0; i < ranked.size(); ++i) {
-      // The stem tells the width; a network of another than the usual one has it in its name.
+      // The stem tells the width; a network of another than the usual one has it in its name. Not every model comes in
+      // every width.
       std::string name = model_catalog()[i].name;
       if (width >= 1 && width <= 1024 && width != model_parameters(name).front().shape[0]) {
-        name = fmt::format("{}_w{}", name, width);
+        const std::string narrow = fmt::format("{}_w{}", name, width);
+        if (is_model(narrow)) name = narrow;
       }
       CheckpointFit fit = read_as(named, name, naming);
       if (first || better(fit, ranked[i])) ranked[i] = std::move(fit);

@@ -32,13 +32,19 @@ void read(std::span<const std::byte> bytes) {
   [[maybe_unused]] const auto file = MappedFile::view("fuzz", bytes);
 #if RETRACE_FUZZ_READER == 0
   if (begins_with(bytes, 8, "{")) use(read_safetensors(file));
-#elif RETRACE_FUZZ_READER == 1
-  if (begins_with(bytes, 0, "PK\x03\x04")) use(read_torch_zip(file));
+#elif RETRACE_FUZZ_READER == 1  // torch's and NumPy's
+  if (!begins_with(bytes, 0, "PK\x03\x04")) return;
+  ZipArchive archive(bytes, "fuzz");
+  use(is_npz(archive) ? read_npz(file, archive) : read_torch_zip(file, std::move(archive)));
 #elif RETRACE_FUZZ_READER == 2
   if (is_torch_legacy(bytes)) use(read_torch_legacy(file));
 #elif RETRACE_FUZZ_READER == 3
   const Pickle pickle = unpickle(bytes, "fuzz");
   if (pickle.root >= pickle.nodes.size() || pickle.length > bytes.size()) std::abort();
+#elif RETRACE_FUZZ_READER == 4
+  if (begins_with(bytes, 257, "ustar")) use(read_torch_tar(file));
+#elif RETRACE_FUZZ_READER == 5
+  if (begins_with(bytes, 0, "\x93NUMPY")) use(read_npy(file));
 #endif
 }
 

@@ -23,9 +23,15 @@ def safetensors(tensors, metadata=None):
     return struct.pack("<Q", len(text)) + text + body
 
 
+def npy(descr, fortran, shape, data):
+    header = repr({"descr": descr, "fortran_order": fortran, "shape": shape}).encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
+
+
 def main():
     out = pathlib.Path(sys.argv[1])
-    folders = {name: out / name for name in ("safetensors", "torch_zip", "torch_legacy", "pickle")}
+    folders = {name: out / name for name in ("safetensors", "zip", "torch_legacy", "pickle", "torch_tar", "npy")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -41,11 +47,20 @@ def main():
 
     for path in FIXTURES.glob("*.zip.pt"):
         if path.stat().st_size < 10000:
-            shutil.copy(path, folders["torch_zip"] / path.name)
+            shutil.copy(path, folders["zip"] / path.name)
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
                 if name.endswith("data.pkl"):
                     (folders["pickle"] / path.name).write_bytes(archive.read(name))
+    for path in FIXTURES.glob("*.npz"):
+        if path.stat().st_size < 10000:
+            shutil.copy(path, folders["zip"] / path.name)
+        with zipfile.ZipFile(path) as archive:
+            for number, name in enumerate(archive.namelist()):
+                (folders["npy"] / f"{path.stem}.{number}").write_bytes(archive.read(name))
+    (folders["npy"] / "by_hand").write_bytes(npy("<f4", False, (2, 3), bytes(24)))
+    for path in FIXTURES.glob("*.tar*"):
+        shutil.copy(path, folders["torch_tar"] / path.name)
     for path in FIXTURES.glob("*.legacy.pt"):
         if path.stat().st_size < 10000:
             shutil.copy(path, folders["torch_legacy"] / path.name)
