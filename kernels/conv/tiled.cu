@@ -33,8 +33,13 @@ template <int BM_, int BN_, int BK_, int Warps>
 struct Tile {
   static constexpr int BM = BM_, BN = BN_, BK = BK_;
   static constexpr int threads = BM * BN / 64;
-  // A multiprocessor's registers go to so many warps: as many as leave each thread enough not to spill.
+  // A multiprocessor's registers go to so many warps: as many as leave each thread enough not to spill on sm_90. For
+  // earlier ones the compiler takes more registers, so nothing is asked there.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  static constexpr int blocks = 1;
+#else
   static constexpr int blocks = Warps * 32 / threads;
+#endif
   static constexpr int pitch_a = BM + 4;  // spreads the transposing stores over the banks
   static constexpr int high_b = BN / 2 + 4, pitch_b = BN + 4;
   static constexpr int loads_a = BM * BK / 4 / threads;

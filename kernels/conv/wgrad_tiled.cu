@@ -29,7 +29,12 @@ struct Tile {
   static constexpr int BM = BM_, BN = BN_;
   static constexpr int BK = BM == 16 ? 8 : 16;  // a thread of a flat tile loads one piece a pixel
   static constexpr int threads = BM * BN / 64;
-  static constexpr int blocks = threads == 256 ? 2 : 1;  // a multiprocessor holds, with registers for each
+  // That a multiprocessor holds, with registers for each; sm_80's compiler would spill.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  static constexpr int blocks = 1;
+#else
+  static constexpr int blocks = threads == 256 ? 2 : 1;
+#endif
   static constexpr int pixels_a = BN / 16, pixels_b = BM / 16;  // that all threads load at a time
   static constexpr int loads_a = (BK + pixels_a - 1) / pixels_a, loads_b = BK / pixels_b;
   static_assert(threads >= BK, "one thread for each pixel of a step");
