@@ -195,8 +195,10 @@ std::string known_misfit(const Checkpoint& checkpoint) {
   const HostTensor* const middle = checkpoint.find("layer1.0.conv2.weight");
   if (rank("layer1.0.conv3.weight") == 4 && middle && middle->shape.size() == 4 &&
       middle->shape[0] != middle->shape[1]) {
-    return fmt::format("a ResNet of grouped convolutions, as ResNeXt ('layer1.0.conv2.weight' is {})",
-                       shape_text(middle->shape));
+    return fmt::format(
+        "a ResNet of grouped convolutions, perhaps not those of the ResNeXts known here "
+        "('layer1.0.conv2.weight' is {})",
+        shape_text(middle->shape));
   }
   return "";
 }

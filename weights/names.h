@@ -46,7 +46,7 @@ std::vector<Naming> namings(std::span<const HostTensor> tensors);
 // The same tensors under those names.
 Checkpoint renamed(const Checkpoint& checkpoint, const Naming& naming);
 
-// What a checkpoint of torchvision-like names is, where it is known to be no architecture of ours: "a ResNet with a
+// What a checkpoint of torchvision-like names that fits nothing seems to be: "a ResNet with a
 // deep stem (…)". Empty otherwise.
 std::string known_misfit(const Checkpoint& checkpoint);
 
