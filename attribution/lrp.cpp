@@ -1,6 +1,7 @@
 #include "attribution/lrp.h"
 
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "attribution/lrp_maps.h"
@@ -52,13 +53,13 @@ void LrpRule::propagate(Walk& walk, NodeId id) {
   keeper_.row(walk, id, "pass");
   const Tensor c = walk.gated_signal(id);
   keeper_.entering(walk, id, c);
+  std::set<NodeId> inputs;  // a concatenation may hold one twice
   node.each_input([&](NodeId to) {
-    if (walk.needed(to)) keeper_.before(walk, to);
+    if (walk.needed(to)) inputs.insert(to);
   });
+  for (const NodeId to : inputs) keeper_.before(walk, to);
   propagate_plain(walk, id, c);
-  node.each_input([&](NodeId to) {
-    if (walk.needed(to)) keeper_.after(walk, to);
-  });
+  for (const NodeId to : inputs) keeper_.after(walk, to);
 }
 
 // ReLU6: relevance passes at the ceiling too, where no gradient does. Per unit of what goes in it is less there.

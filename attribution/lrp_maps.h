@@ -13,12 +13,12 @@ struct LrpRule::Sum {
 };
 
 // Runs a linear node's map with other weights: y = part(x) · w (+ bias) (+ residual).
-void run_map(Walk& walk, NodeId map_node, const Tensor& x, Part part, float alpha, const Tensor& w,
+void run_map(Walk& walk, NodeId map_node, const Tensor& x, kernels::Part part, float alpha, const Tensor& w,
              const Tensor* bias, const float* residual, const Tensor& y);
 
 // dx = alpha · part(multiply) ⊙ mapᵀ(s) + pending
 void run_back(Walk& walk, NodeId map_node, const Tensor& s, const Tensor& w, float alpha,
-              const float* multiply, Part part, const Walk::Sink& sink);
+              const float* multiply, kernels::Part part, const Walk::Sink& sink);
 
 // What a map with these weights is to a negative value.
 inline PartKey mirrored(PartKey key) {

@@ -64,7 +64,8 @@ void check_against_reference(const LrpOptions& options, const Case& made, double
     for (const LedgerRow& row : ledger.rows) {
       const LedgerEntry& e = row.images[image];
       const double open = e.entering - e.leaving - e.absorbed_bias - e.absorbed_epsilon - e.dropped;
-      const double scale = std::max({std::abs(e.entering), std::abs(e.leaving), std::abs(t.start)});
+      // What flows may be far more than what is left of it when signs cancel.
+      const double scale = std::max({std::abs(e.entering), std::abs(e.leaving), std::abs(t.start), e.flow});
       CHECK_MESSAGE(std::abs(open) < 1e-5 * scale,
                     row.layer << " (" << row.rule << ") leaves " << open << " open");
     }
@@ -75,8 +76,10 @@ const BiasPolicy policies[] = {BiasPolicy::absorb, BiasPolicy::ignore, BiasPolic
 
 // A denominator near zero multiplies fp32 rounding; over all rules and seeds here the worst is about 3e-4 (gamma and
 // epsilon with `ignore`, which the design calls fragile), the usual 1e-6.
-double tolerance_for(const LrpOptions& o) {
+// Batch norms of their own have the epsilon rule under every composite.
+double tolerance_for(const LrpOptions& o, SmallNet kind) {
   const bool divides_by_cancelled_sums = o.conv == LayerRule::epsilon || o.conv == LayerRule::gamma;
+  if (kind == SmallNet::with_signs) return 2e-3;
   if (!divides_by_cancelled_sums) return 2e-5;
   return o.bias == BiasPolicy::ignore || o.residual == ResidualPolicy::split || o.conv == LayerRule::epsilon
              ? 2e-3
@@ -102,7 +105,7 @@ TEST_CASE("every composite, bias policy and residual policy agrees with the R fo
           CAPTURE(name);
           CAPTURE(int(bias));
           CAPTURE(int(policy));
-          check_against_reference(options, made, tolerance_for(options));
+          check_against_reference(options, made, tolerance_for(options, kind));
         }
       }
     }
