@@ -26,6 +26,7 @@ constexpr double near_value = 1e-5, near_map = 1e-4, near_deep = 5e-5;
 TEST_CASE("seeded networks agree with PyTorch, pytorch-grad-cam, Captum and Zennit") {
   Device& device = test_device();
   for (const std::string name : {"cifar_resnet20", "resnet18", "resnext50_32x4d_w16"}) {
+    if (few_cases() && name == "resnet18") continue;
     const Golden golden(name);
     const auto model = golden.build(device);
     Tape tape(device);
@@ -60,26 +61,26 @@ TEST_CASE("seeded networks agree with PyTorch, pytorch-grad-cam, Captum and Zenn
     check_maps(golden, cam.values, "grad_cam.upsampled", near_value);
 
     for (const std::string& composite : lrp_composites()) {
-      if (!golden.has("picture0.zennit." + composite)) continue;
+      if (!golden.has("picture0.zennit." + composite) || left_out("zennit." + composite)) continue;
       check_maps(golden, run("lrp:" + composite + ",bias=absorb,residual=split,start=one-hot", top).values,
                  "zennit." + composite, near_map);
     }
-    check_maps(golden, run("lrp", top).values, "lrp.gamma-flat", near_map);
-    check_maps(golden, run("lrp:gamma-flat,bias=absorb", top).values, "lrp.gamma-flat.absorb-joint",
-               near_map);
-    check_maps(golden, run("lrp:epsilon-plus-flat,bias=ignore", top).values,
-               "lrp.epsilon-plus-flat.ignore-joint", near_map);
-    check_maps(golden, run("lrp:epsilon-plus-flat,bias=absorb", top).values,
-               "lrp.epsilon-plus-flat.absorb-joint", near_map);
-    check_maps(golden, run("lrp:epsilon,bias=absorb", top).values, "lrp.epsilon.absorb-joint", near_map);
-    check_maps(golden, run("lrp:gamma-flat,residual=split,epsilon=0", top).values,
-               "lrp.gamma-flat.spread-split", near_map);
+    const auto check_lrp = [&](const std::string& method, const std::string& map) {
+      if (!left_out(map)) check_maps(golden, run(method, top).values, map, near_map);
+    };
+    check_lrp("lrp", "lrp.gamma-flat");
+    check_lrp("lrp:gamma-flat,bias=absorb", "lrp.gamma-flat.absorb-joint");
+    check_lrp("lrp:epsilon-plus-flat,bias=ignore", "lrp.epsilon-plus-flat.ignore-joint");
+    check_lrp("lrp:epsilon-plus-flat,bias=absorb", "lrp.epsilon-plus-flat.absorb-joint");
+    check_lrp("lrp:epsilon,bias=absorb", "lrp.epsilon.absorb-joint");
+    check_lrp("lrp:gamma-flat,residual=split,epsilon=0", "lrp.gamma-flat.spread-split");
   }
 }
 
 TEST_CASE("conservation and ledgers on the seeded networks") {
   Device& device = test_device();
   for (const std::string name : {"cifar_resnet20", "resnet18"}) {
+    if (few_cases() && name == "resnet18") continue;
     const Golden golden(name);
     const auto model = golden.build(device);
     Tape tape(device);
