@@ -29,7 +29,7 @@ LoadedModel load(Device& device, const ModelOptions& options, std::uint64_t seed
     throw UsageError("--ema: expected --weights with averaged weights beside the plain ones");
   weights::Checkpoint checkpoint = weights::read_checkpoint(options.weights);
   weights::take_averaged(checkpoint);
-  return load_model(device, options.model, checkpoint);
+  return load_model(device, options.model, std::move(checkpoint));
 }
 
 }  // namespace

@@ -84,6 +84,22 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
+void AtomicFile::overwrite(std::uint64_t at, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(fd_, bytes.data(), bytes.size(), off_t(at));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) fail("", written < 0 ? errno : EIO);
+    bytes = bytes.subspan(std::size_t(written));
+    at += std::uint64_t(written);
+  }
+}
+
+void AtomicFile::begin_flush() {
+#ifdef SYNC_FILE_RANGE_WRITE
+  if (durability_ == Durability::flushed) ::sync_file_range(fd_, 0, 0, SYNC_FILE_RANGE_WRITE);  // a hint
+#endif
+}
+
 void AtomicFile::commit() {
   if (durability_ == Durability::flushed && ::fsync(fd_) != 0) fail("flushing it to the disk", errno);
   // Some file systems report a full disk only at the close.

@@ -2,6 +2,7 @@
 // attribution/render writes its pictures with it too.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 
@@ -25,6 +26,11 @@ class AtomicFile {
 
   // Appends.
   void write(std::span<const std::byte> bytes);
+  // Replaces bytes that were written, from the `at`-th on.
+  void overwrite(std::uint64_t at, std::span<const std::byte> bytes);
+  // Lets the system begin to bring to the disk what was written, without waiting for it: for whoever has something else
+  // to do before commit().
+  void begin_flush();
   // Renames to the target; with Durability::flushed after the bytes have reached the disk, and returns after the new
   // name has. Call it once, last.
   void commit();

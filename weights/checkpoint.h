@@ -25,7 +25,8 @@ struct Checkpoint {
   // weights/names.h.
   std::vector<HostTensor> averaged;
   std::string averaged_from;  // "entry 'model_ema'", "prefix 'ema.'"
-  // What the container says of itself: "version", ".format_version" and "byteorder" of a PyTorch zip.
+  // What the container says of itself: "version", ".format_version" and "byteorder" of a PyTorch zip, "protocol" of the
+  // older ones, "npy version" of NumPy's. A safetensors file has no version.
   std::map<std::string, std::string> container;
 
   const HostTensor* find(std::string_view name) const;  // null if there is none

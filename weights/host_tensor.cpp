@@ -28,9 +28,51 @@ void for_each(const HostTensor& tensor, Use use) {
   }
 }
 
+// Calls use(i, value) for every element: f64 as double, the other floating types as float, integers as they are.
+template <class Use>
+void for_each_value(const HostTensor& tensor, Use use) {
+  const auto by = [&](auto widen) { return [&use, widen](std::size_t i, auto v) { use(i, widen(v)); }; };
+  switch (tensor.dtype) {
+    case DType::f32:
+      return for_each<float>(tensor, use);
+    case DType::f64:
+      return for_each<double>(tensor, use);
+    case DType::f16:
+      return for_each<std::uint16_t>(tensor, by(f16_to_f32));
+    case DType::bf16:
+      return for_each<std::uint16_t>(tensor, by(bf16_to_f32));
+    case DType::f8_e4m3:
+      return for_each<std::uint8_t>(tensor, by(f8_e4m3_to_f32));
+    case DType::f8_e5m2:
+      return for_each<std::uint8_t>(tensor, by(f8_e5m2_to_f32));
+    case DType::i64:
+      return for_each<std::int64_t>(tensor, use);
+    case DType::i32:
+      return for_each<std::int32_t>(tensor, use);
+    case DType::i16:
+      return for_each<std::int16_t>(tensor, use);
+    case DType::i8:
+      return for_each<std::int8_t>(tensor, use);
+    case DType::u64:
+      return for_each<std::uint64_t>(tensor, use);
+    case DType::u32:
+      return for_each<std::uint32_t>(tensor, use);
+    case DType::u16:
+      return for_each<std::uint16_t>(tensor, use);
+    case DType::u8:
+      return for_each<std::uint8_t>(tensor, use);
+    case DType::boolean:
+      return for_each<std::uint8_t>(tensor, by([](std::uint8_t v) { return v != 0 ? 1.f : 0.f; }));
+  }
+}
+
+// Whether any element has all bits of `exponent`: infinities and NaN of the IEEE formats. Without a branch in the loop,
+// so that it runs as fast as memory.
 template <class T>
-void widen(const HostTensor& tensor, std::vector<float>& out) {
-  for_each<T>(tensor, [&](std::size_t i, T value) { out[i] = static_cast<float>(value); });
+bool any_with(const HostTensor& tensor, T exponent) {
+  T found = 0;
+  for_each<T>(tensor, [&](std::size_t, T v) { found = T(found | T((v & exponent) == exponent)); });
+  return found != 0;
 }
 
 std::shared_ptr<const std::byte> own(std::size_t bytes, std::byte*& memory) {
@@ -58,66 +100,38 @@ std::size_t HostTensor::byte_size() const {
 
 std::vector<float> HostTensor::to_f32() const {
   std::vector<float> out(static_cast<std::size_t>(count()));
-  switch (dtype) {
-    case DType::f32:
-      if (!out.empty()) std::memcpy(out.data(), data.get(), out.size() * sizeof(float));
-      break;
-    case DType::f64:
-      widen<double>(*this, out);
-      break;
-    case DType::f16:
-      for_each<std::uint16_t>(*this, [&](std::size_t i, std::uint16_t v) { out[i] = f16_to_f32(v); });
-      break;
-    case DType::bf16:
-      for_each<std::uint16_t>(*this, [&](std::size_t i, std::uint16_t v) { out[i] = bf16_to_f32(v); });
-      break;
-    case DType::f8_e4m3:
-      for_each<std::uint8_t>(*this, [&](std::size_t i, std::uint8_t v) { out[i] = f8_e4m3_to_f32(v); });
-      break;
-    case DType::f8_e5m2:
-      for_each<std::uint8_t>(*this, [&](std::size_t i, std::uint8_t v) { out[i] = f8_e5m2_to_f32(v); });
-      break;
-    case DType::i64:
-      widen<std::int64_t>(*this, out);
-      break;
-    case DType::i32:
-      widen<std::int32_t>(*this, out);
-      break;
-    case DType::i16:
-      widen<std::int16_t>(*this, out);
-      break;
-    case DType::i8:
-      widen<std::int8_t>(*this, out);
-      break;
-    case DType::u64:
-      widen<std::uint64_t>(*this, out);
-      break;
-    case DType::u32:
-      widen<std::uint32_t>(*this, out);
-      break;
-    case DType::u16:
-      widen<std::uint16_t>(*this, out);
-      break;
-    case DType::u8:
-      widen<std::uint8_t>(*this, out);
-      break;
-    case DType::boolean:
-      for_each<std::uint8_t>(*this, [&](std::size_t i, std::uint8_t v) { out[i] = v != 0 ? 1.f : 0.f; });
-      break;
+  if (dtype == DType::f32) {
+    if (!out.empty()) std::memcpy(out.data(), data.get(), out.size() * sizeof(float));
+  } else {
+    for_each_value(*this, [&](std::size_t i, auto v) { out[i] = static_cast<float>(v); });
   }
   return out;
 }
 
+std::optional<float> HostTensor::first_not_finite() const {
+  if (!is_floating(dtype) || (dtype == DType::f32 && !any_with<std::uint32_t>(*this, 0x7f800000)) ||
+      (dtype == DType::f16 && !any_with<std::uint16_t>(*this, 0x7c00)) ||
+      (dtype == DType::bf16 && !any_with<std::uint16_t>(*this, 0x7f80))) {
+    return std::nullopt;
+  }
+  std::optional<float> first;
+  for_each_value(*this, [&](std::size_t, auto v) {
+    const auto value = static_cast<float>(v);
+    if (!first && !std::isfinite(value)) first = value;
+  });
+  return first;
+}
+
 HostTensor HostTensor::from_f32(std::string name, std::vector<std::int64_t> shape,
-                                const std::vector<float>& values) {
+                                std::vector<float> values) {
   HostTensor tensor{std::move(name), DType::f32, std::move(shape), nullptr};
   if (std::size_t(tensor.count()) != values.size()) {
     throw Error(fmt::format("tensor {}: {} values given, shape {} needs {}", quote(tensor.name),
                             values.size(), shape_text(tensor.shape), tensor.count()));
   }
-  std::byte* memory = nullptr;
-  tensor.data = own(tensor.byte_size(), memory);
-  if (!values.empty()) std::memcpy(memory, values.data(), tensor.byte_size());
+  if (values.empty()) values.reserve(1);  // never read, but never null either
+  const auto kept = std::make_shared<const std::vector<float>>(std::move(values));
+  tensor.data = {kept, reinterpret_cast<const std::byte*>(kept->data())};
   return tensor;
 }
 
@@ -131,28 +145,19 @@ HostTensor convert(const HostTensor& tensor, DType type) {
   std::byte* memory = nullptr;
   out.data = own(out.byte_size(), memory);
 
-  const auto check = [&](double from, float to) {
-    if (std::isinf(to) && std::isfinite(from)) {
-      throw Error(
-          fmt::format("tensor {}: value {:g} does not fit {}", quote(tensor.name), from, dtype_name(type)));
-    }
+  const auto store = [&](auto narrow, auto is_infinite) {
+    for_each_value(tensor, [&](std::size_t i, auto from) {
+      const auto to = narrow(static_cast<float>(from));
+      if (is_infinite(to) && std::isfinite(static_cast<double>(from))) {
+        throw Error(fmt::format("tensor {}: value {:g} does not fit {}", quote(tensor.name), double(from),
+                                dtype_name(type)));
+      }
+      std::memcpy(memory + i * sizeof(to), &to, sizeof(to));
+    });
   };
-  const auto store = [&](std::size_t i, double from, float value) {
-    if (type == DType::f32) {
-      check(from, value);
-      std::memcpy(memory + i * sizeof(float), &value, sizeof(float));
-      return;
-    }
-    const std::uint16_t narrow = type == DType::f16 ? f32_to_f16(value) : f32_to_bf16(value);
-    check(from, type == DType::f16 ? f16_to_f32(narrow) : bf16_to_f32(narrow));
-    std::memcpy(memory + i * sizeof(narrow), &narrow, sizeof(narrow));
-  };
-  if (tensor.dtype == DType::f64) {
-    for_each<double>(tensor, [&](std::size_t i, double v) { store(i, v, static_cast<float>(v)); });
-  } else {
-    const std::vector<float> values = tensor.to_f32();
-    for (std::size_t i = 0; i < values.size(); ++i) store(i, values[i], values[i]);
-  }
+  if (type == DType::f32) store([](float v) { return v; }, [](float v) { return std::isinf(v); });
+  if (type == DType::f16) store(f32_to_f16, [](std::uint16_t v) { return (v & 0x7fffu) == 0x7c00u; });
+  if (type == DType::bf16) store(f32_to_bf16, [](std::uint16_t v) { return (v & 0x7fffu) == 0x7f80u; });
   return out;
 }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,9 +26,11 @@ struct HostTensor {
   // The values as float, rounded to nearest even as PyTorch's `.float()` does; a bool is 0 or 1.
   std::vector<float> to_f32() const;
 
+  // The first NaN or infinity among those values; none of an integer tensor.
+  std::optional<float> first_not_finite() const;
+
   // A tensor of its own memory. Throws Error if the number of values is not the shape's.
-  static HostTensor from_f32(std::string name, std::vector<std::int64_t> shape,
-                             const std::vector<float>& values);
+  static HostTensor from_f32(std::string name, std::vector<std::int64_t> shape, std::vector<float> values);
 };
 
 // The tensor in another floating type (f32, f16 or bf16); itself, sharing the bytes, if it has that type.

@@ -24,6 +24,8 @@ struct Descriptor {
   }
 };
 
+constexpr std::size_t enough_for_huge_pages = 8u << 20;
+
 [[noreturn]] void fail(const std::string& name, const std::string& what) {
   throw Error(fmt::format("{}: {}", name, what));
 }
@@ -93,6 +95,8 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   if (memory == MAP_FAILED) {
     fail(name, fmt::format("its {} bytes cannot be held in memory: {}", size, text_of(errno)));
   }
+  // A fault for every 4 KiB takes as long as reading them. Only advice: a kernel may not have larger pages.
+  if (size >= enough_for_huge_pages) ::madvise(memory, size, MADV_HUGEPAGE);
   auto* const data = static_cast<std::byte*>(memory);
   // From here on the object gives the memory back.
   std::shared_ptr<const MappedFile> made(new MappedFile(name, data, size, true));

@@ -207,6 +207,7 @@ NpyHeader read_npy_header(std::span<const std::byte> bytes, const std::string& w
     throw Error(
         fmt::format("{}: npy header of {} bytes is cut short at {}", where, header.size, bytes.size()));
   }
+  header.version = std::to_integer<int>(bytes[6]);
   const std::size_t begin = bytes[6] == std::byte{1} ? 10 : 12;
   Parser({reinterpret_cast<const char*>(bytes.data()) + begin, header.size - begin}, where).read(header);
   const auto count = element_count(header.shape);

@@ -17,6 +17,7 @@ struct NpyHeader {
   bool big_endian = false;
   bool fortran_order = false;  // the first index runs fastest
   std::vector<std::int64_t> shape;
+  int version = 1;               // 1.0, 2.0 or 3.0
   std::size_t size = 0;          // bytes before the elements
   std::uint64_t data_bytes = 0;  // of the elements
 };

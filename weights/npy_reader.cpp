@@ -51,9 +51,17 @@ HostTensor make_tensor(std::string name, const NpyHeader& header, std::span<cons
   return tensor;
 }
 
-HostTensor read_array(std::string name, const std::shared_ptr<const MappedFile>& file) {
+// Where arrays differ, all of their versions: "1.0, 2.0".
+void note_version(const NpyHeader& header, Checkpoint& checkpoint) {
+  const std::string version = fmt::format("{}.0", header.version);
+  std::string& said = checkpoint.container["npy version"];
+  if (said.find(version) == std::string::npos) said += (said.empty() ? "" : ", ") + version;
+}
+
+void add_array(std::string name, const std::shared_ptr<const MappedFile>& file, Checkpoint& checkpoint) {
   const NpyHeader header = read_npy_header(file->bytes(), file->path());
-  return make_tensor(std::move(name), header, file->bytes(), file, file->path());
+  checkpoint.tensors.push_back(make_tensor(std::move(name), header, file->bytes(), file, file->path()));
+  note_version(header, checkpoint);
 }
 
 class NpzReader {
@@ -78,8 +86,9 @@ class NpzReader {
         const NpyHeader header = read_npy_header(record.bytes, where_);
         check_sum(record.bytes, record);
         checkpoint.tensors.push_back(make_tensor(std::move(tensor), header, record.bytes, file_, where_));
+        note_version(header, checkpoint);
       } else if (record.method == 8) {
-        checkpoint.tensors.push_back(unfold(std::move(tensor), record));
+        unfold(std::move(tensor), record, checkpoint);
       } else {
         fail(fmt::format("is compressed by method {}; stored (0) and deflated (8) are read", record.method));
       }
@@ -91,7 +100,7 @@ class NpzReader {
   [[noreturn]] void fail(const std::string& what) const { throw Error(fmt::format("{}: {}", where_, what)); }
 
   // No memory is asked for before the array's own header, the directory and the budget agree on how much.
-  HostTensor unfold(std::string name, const ZipArchive::Record& record) {
+  void unfold(std::string name, const ZipArchive::Record& record, Checkpoint& checkpoint) {
     std::vector<std::byte> start(npy_prefix_size);
     start.resize(inflate_start(record.bytes, start, where_));
     start.resize(npy_header_size(start, where_));
@@ -111,7 +120,8 @@ class NpzReader {
     const std::span<std::byte> whole(memory.get(), *size);
     inflate_whole(record.bytes, whole, where_);
     check_sum(whole, record);
-    return make_tensor(std::move(name), header, whole, memory, where_);
+    checkpoint.tensors.push_back(make_tensor(std::move(name), header, whole, memory, where_));
+    note_version(header, checkpoint);
   }
 
   void check_sum(std::span<const std::byte> bytes, const ZipArchive::Record& record) const {
@@ -134,7 +144,7 @@ Checkpoint read_npy(const std::shared_ptr<const MappedFile>& file) {
   Checkpoint checkpoint;
   checkpoint.path = file->path();
   checkpoint.format = "numpy array";
-  checkpoint.tensors.push_back(read_array(fs::path(file->path()).stem().string(), file));
+  add_array(fs::path(file->path()).stem().string(), file, checkpoint);
   return checkpoint;
 }
 
@@ -164,7 +174,7 @@ Checkpoint read_npy_folder(const fs::path& folder) {
   checkpoint.path = folder.string();
   checkpoint.format = "numpy folder";
   for (const fs::path& path : files) {
-    checkpoint.tensors.push_back(read_array(path.stem().string(), MappedFile::open(path)));
+    add_array(path.stem().string(), MappedFile::open(path), checkpoint);
   }
   if (!others.empty())
     checkpoint.notes.push_back(fmt::format("left out beside the arrays: {}", listed(others)));

@@ -75,13 +75,18 @@ bool is_utf8(const std::string& text) {
 
 void write_npz(const std::filesystem::path& path, std::span<const HostTensor> tensors,
                std::optional<DType> float_type) {
+  write_npz(path, to_write(tensors), float_type);
+}
+
+void write_npz(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
+               std::optional<DType> float_type) {
   const auto fail = [&](const std::string& what) { throw Error(fmt::format("{}: {}", path.string(), what)); };
   if (float_type && *float_type != DType::f32 && *float_type != DType::f16) {
     fail(fmt::format("cannot write as {}; f32 and f16 are offered for .npz", dtype_name(*float_type)));
   }
   constexpr std::size_t longest_name = 65535 - 4, most_dimensions = 64;
   std::set<std::string_view> names;
-  for (const HostTensor& tensor : tensors) {
+  for (const TensorToWrite& tensor : tensors) {
     const std::string& name = tensor.name;
     if (name.empty() || name.size() > longest_name || name.find('\0') != std::string::npos ||
         !is_utf8(name)) {
@@ -92,17 +97,17 @@ void write_npz(const std::filesystem::path& path, std::span<const HostTensor> te
       fail(fmt::format("tensor {}: {} dimensions, NumPy has at most {}", quote(name), tensor.shape.size(),
                        most_dimensions));
     }
-    const DType type = float_type && is_floating(tensor.dtype) ? *float_type : tensor.dtype;
+    const DType type = tensor.stored_type(float_type);
     if (descr(type).empty()) {
       fail(fmt::format("tensor {}: NumPy has no type {}; write it as f32", quote(name), dtype_name(type)));
     }
-    static_cast<void>(tensor.byte_size());  // refuses an impossible shape
+    static_cast<void>(tensor.stored_bytes({}));  // refuses an impossible shape
   }
 
   AtomicFile file(path);
   ZipWriter archive(file);
-  for (const HostTensor& tensor : tensors) {
-    const HostTensor stored = float_type && is_floating(tensor.dtype) ? convert(tensor, *float_type) : tensor;
+  for (const TensorToWrite& tensor : tensors) {
+    const HostTensor stored = tensor.stored(float_type);
     const std::string header = npy_header(descr(stored.dtype), stored.shape);
     archive.add(stored.name + ".npy",
                 {std::as_bytes(std::span(header)), std::span(stored.data.get(), stored.byte_size())});

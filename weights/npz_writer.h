@@ -4,7 +4,7 @@
 #include <optional>
 #include <span>
 
-#include "weights/host_tensor.h"
+#include "weights/tensor_to_write.h"
 
 namespace retrace::weights {
 
@@ -14,6 +14,8 @@ namespace retrace::weights {
 // Throws Error, naming the file or tensor, if a name is empty, double, too long, not UTF-8 or holds a zero byte, if a
 // tensor is to stay bf16 or an 8-bit float, which NumPy does not have, if a value does not fit, or if the file cannot
 // be written.
+void write_npz(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
+               std::optional<DType> float_type = std::nullopt);
 void write_npz(const std::filesystem::path& path, std::span<const HostTensor> tensors,
                std::optional<DType> float_type = std::nullopt);
 

@@ -4,9 +4,11 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <tuple>
 
 #include "kernels/error.h"
 #include "weights/atomic_file.h"
+#include "weights/background_hash.h"
 #include "weights/checked.h"
 #include "weights/safetensors.h"
 #include "weights/safetensors_types.h"
@@ -24,6 +26,11 @@ std::string_view type_name(DType type) {
 
 void write_safetensors(const std::filesystem::path& path, std::span<const HostTensor> tensors,
                        const SafetensorsOptions& options) {
+  write_safetensors(path, to_write(tensors), options);
+}
+
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
+                       const SafetensorsOptions& options) {
   using nlohmann::ordered_json;
   const auto fail = [&](const std::string& what) { throw Error(fmt::format("{}: {}", path.string(), what)); };
   if (options.float_type && !is_export_type(*options.float_type)) {
@@ -31,31 +38,34 @@ void write_safetensors(const std::filesystem::path& path, std::span<const HostTe
   }
 
   struct Entry {
-    const HostTensor* tensor;
+    const TensorToWrite* tensor;
     DType type;
-    std::size_t bytes;
+    std::size_t begin, end;  // in the file, after the header
   };
   std::vector<Entry> entries;
   std::set<std::string_view> names;
-  for (const HostTensor& tensor : tensors) {
+  for (const TensorToWrite& tensor : tensors) {
     if (tensor.name.empty() || tensor.name == "__metadata__") {
       fail(fmt::format("a tensor cannot be named {}", quote(tensor.name)));
     }
     if (!names.insert(tensor.name).second) fail(fmt::format("two tensors are named {}", quote(tensor.name)));
-    const bool converted = options.float_type && is_floating(tensor.dtype);
-    const DType type = converted ? *options.float_type : tensor.dtype;
-    static_cast<void>(tensor.byte_size());  // refuses an impossible shape
-    entries.push_back({&tensor, type, std::size_t(tensor.count()) * dtype_size(type)});
+    static_cast<void>(tensor.stored_bytes({}));  // refuses an impossible shape
+    entries.push_back({&tensor, tensor.stored_type(options.float_type), 0, 0});
   }
   std::stable_sort(entries.begin(), entries.end(),
                    [](const Entry& a, const Entry& b) { return dtype_size(a.type) > dtype_size(b.type); });
 
   ordered_json header = ordered_json::object();
-  if (!options.metadata.empty()) header["__metadata__"] = options.metadata;
+  std::map<std::string, std::string> metadata = options.metadata;
+  const std::string no_hash(64, '0');  // its place
+  if (options.content_hash) metadata[content_sha256_key] = no_hash;
+  if (!metadata.empty()) header["__metadata__"] = metadata;
   std::size_t offset = 0;
-  for (const Entry& entry : entries) {
-    const auto end = checked_add(offset, entry.bytes);
+  for (Entry& entry : entries) {
+    const auto end = checked_add(offset, entry.tensor->stored_bytes(options.float_type));
     if (!end) fail("the tensors are too large for one file");
+    entry.begin = offset;
+    entry.end = *end;
     header[entry.tensor->name] = {
         {"dtype", type_name(entry.type)}, {"shape", entry.tensor->shape}, {"data_offsets", {offset, *end}}};
     offset = *end;
@@ -75,10 +85,24 @@ void write_safetensors(const std::filesystem::path& path, std::span<const HostTe
   const std::uint64_t length = text.size();
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(std::as_bytes(std::span(text)));
+  // The order in which a reader finds them, which is the hash's: it differs from ours for empty tensors only.
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return std::tie(a.begin, a.end, a.tensor->name) < std::tie(b.begin, b.end, b.tensor->name);
+  });
+  std::optional<BackgroundHash> hash;
+  if (options.content_hash) hash.emplace();
   for (const Entry& entry : entries) {
-    const HostTensor stored =
-        entry.type == entry.tensor->dtype ? *entry.tensor : convert(*entry.tensor, entry.type);
-    file.write({stored.data.get(), entry.bytes});
+    const HostTensor stored = entry.tensor->stored(options.float_type);
+    if (hash) hash->add(stored);
+    file.write({stored.data.get(), stored.byte_size()});
+  }
+  if (hash) {
+    file.begin_flush();
+    // No value can look like this: in a JSON string, quotes are escaped.
+    const std::string before = fmt::format("\"{}\":\"", content_sha256_key);
+    const std::size_t at = text.find(before + no_hash + '"') + before.size();
+    const std::string sum = hash->hex();
+    file.overwrite(sizeof(length) + at, std::as_bytes(std::span(sum)));
   }
   file.commit();
 }

@@ -40,6 +40,7 @@ class Reader {
     Checkpoint checkpoint;
     checkpoint.path = file_->path();
     checkpoint.format = "pytorch legacy";
+    checkpoint.container["protocol"] = std::to_string(known_protocol);
     add_torch_tensors(
         checkpoint, object, file_,
         [this](const PickleStorage& storage) { return placed_.at(storage.key).bytes; },

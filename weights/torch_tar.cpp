@@ -104,6 +104,7 @@ class Reader {
     Checkpoint checkpoint;
     checkpoint.path = file_->path();
     checkpoint.format = "pytorch tar";
+    checkpoint.container["protocol"] = std::to_string(known_protocol);
     add_torch_tensors(
         checkpoint, object, file_,
         [this](const PickleStorage& storage) { return bytes_.find(storage.key)->second; },

@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -192,7 +191,8 @@ ModelNotes read_model_notes(const std::map<std::string, std::string>& metadata, 
   return notes;
 }
 
-std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
+std::vector<weights::HostTensor> take_tensors(const weights::Checkpoint& checkpoint,
+                                              const CheckpointFit& fit) {
   weights::Checkpoint named = weights::renamed(checkpoint, fit.naming);
   // The names in messages are the new ones.
   if (!fit.naming.plain()) named.path += fmt::format(" ({})", fmt::join(fit.naming.notes(), ", "));
@@ -203,24 +203,30 @@ std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoin
       throw Error(fmt::format("{}: is {}; expected {}", checkpoint.path, misfit, fit.model));
     }
   }
-  std::vector<ParameterValue> values;
-  for (const weights::HostTensor& tensor : weights::match_tensors(named, specs)) {
+  std::vector<weights::HostTensor> tensors = weights::match_tensors(named, specs);
+  for (const weights::HostTensor& tensor : tensors) {
     if (!weights::is_floating(tensor.dtype)) {
       throw Error(fmt::format("{}: {} holds {}, expected a floating type", checkpoint.path, tensor.name,
                               weights::dtype_name(tensor.dtype)));
     }
-    values.push_back({tensor.shape, tensor.to_f32()});
-    for (const float v : values.back().values) {
-      if (!std::isfinite(v)) throw Error(fmt::format("{}: {} holds {}", checkpoint.path, tensor.name, v));
+    if (const auto v = tensor.first_not_finite()) {
+      throw Error(fmt::format("{}: {} holds {}", checkpoint.path, tensor.name, *v));
     }
+  }
+  return tensors;
+}
+
+std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
+  std::vector<ParameterValue> values;
+  for (const weights::HostTensor& tensor : take_tensors(checkpoint, fit)) {
+    values.push_back({tensor.shape, tensor.to_f32()});
   }
   return values;
 }
 
-LoadedModel load_model(Device& device, const std::string& name, const weights::Checkpoint& given) {
-  weights::check_content(given);
+LoadedModel load_model(Device& device, const std::string& name, weights::Checkpoint checkpoint) {
+  weights::check_content(checkpoint);
   LoadedModel loaded;
-  weights::Checkpoint checkpoint = given;
   drop_training_state(checkpoint);
   loaded.metadata = checkpoint.metadata;
   loaded.notes = checkpoint.notes;
@@ -246,6 +252,8 @@ LoadedModel load_model(Device& device, const std::string& name, const weights::C
   }
   const CheckpointFit fit = fit_for(checkpoint, model);
   std::vector<ParameterValue> values = take_parameters(checkpoint, fit);
+  checkpoint.tensors.clear();  // nobody else may need the file's memory
+  checkpoint.averaged.clear();
   if (!fit.folded) values = fold_model(model, fit.classes, values);
   loaded.model = build_model(device, model, fit.classes, values);
   // Metadata about the input is ours where it names the model too.
@@ -255,7 +263,7 @@ LoadedModel load_model(Device& device, const std::string& name, const weights::C
       const ModelNotes notes = read_model_notes(loaded.metadata, {info.labels, info.input});
       loaded.model->describe(notes.labels, notes.input);
     } catch (const Error& error) {
-      throw Error(fmt::format("{}: {}", given.path, error.what()));
+      throw Error(fmt::format("{}: {}", checkpoint.path, error.what()));
     }
   }
   // A head whose classes the file names needs no explanation.

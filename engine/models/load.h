@@ -47,8 +47,11 @@ std::vector<std::string> fit_notes(const CheckpointFit& fit);
 void drop_training_state(weights::Checkpoint& checkpoint);
 
 // The model's parameters out of a checkpoint, strictly: Error listing what is missing, unexpected and mis-shaped, or
-// naming the architecture where it is a known one that is not offered.
-// In the order of model_parameters(fit.model, fit.classes, fit.folded).
+// naming the architecture where it is a known one that is not offered; Error naming a tensor that is not of a floating
+// type or holds NaN or infinity. In the order of model_parameters(fit.model, fit.classes, fit.folded), whose names they
+// bear. The tensors share the checkpoint's bytes, the values are copies.
+std::vector<weights::HostTensor> take_tensors(const weights::Checkpoint& checkpoint,
+                                              const CheckpointFit& fit);
 std::vector<ParameterValue> take_parameters(const weights::Checkpoint& checkpoint, const CheckpointFit& fit);
 
 // What a checkpoint of ours says beside its tensors.
@@ -76,8 +79,8 @@ struct LoadedModel {
 LoadedModel load_model(Device& device, const std::string& model, const std::filesystem::path& weights,
                        std::uint64_t seed);
 
-// The same from a checkpoint in memory.
-LoadedModel load_model(Device& device, const std::string& model, const weights::Checkpoint& checkpoint);
+// The same from a checkpoint in memory; one that is moved here is given up before the device needs its share.
+LoadedModel load_model(Device& device, const std::string& model, weights::Checkpoint checkpoint);
 
 // Seeded values for every parameter (see weights/seeded.h), the same everywhere.
 std::vector<ParameterValue> seeded_parameters(const std::string& model, int classes, std::uint64_t seed);

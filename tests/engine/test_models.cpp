@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/models/fold_written.h"
 #include "engine/models/load.h"
 #include "tests/common/test_device.h"
 #include "weights/safetensors.h"
@@ -265,6 +266,33 @@ TEST_CASE("batch norm apart and folded give the same logits, but for rounding") 
     CHECK_THROWS_WITH_AS(build_unfolded_model(device, model, 10, fold_model(model, 10, values)),
                          doctest::Contains("parameters given"), Error);
   }
+}
+
+TEST_CASE("folding while writing makes what folding at once makes, bit for bit") {
+  for (const std::string model : {"cifar_resnet20_w4", "resnet50_w8", "resnext50_32x4d_w16"}) {
+    CAPTURE(model);
+    for (const auto type : {weights::DType::f32, weights::DType::f16}) {
+      weights::Checkpoint apart = checkpoint_of(model, 10);
+      for (auto& tensor : apart.tensors) tensor = weights::convert(tensor, type);
+      const CheckpointFit fit{model, 10, false};
+      const auto tensors = take_tensors(apart, fit);
+      const auto expected = fold_model(model, 10, take_parameters(apart, fit));
+      const auto specs = model_parameters(model, 10, true);
+      for (const bool backwards : {false, true}) {
+        auto written = folded_when_written(model, 10, tensors);
+        REQUIRE(written.size() == expected.size());
+        for (std::size_t k = 0; k < written.size(); ++k) {
+          const std::size_t i = backwards ? written.size() - 1 - k : k;
+          const weights::HostTensor made = written[i].stored({});
+          CHECK(made.name == specs[i].name);
+          CHECK(made.shape == expected[i].shape);
+          CHECK(made.to_f32() == expected[i].values);
+        }
+      }
+    }
+  }
+  CHECK_THROWS_WITH_AS(folded_when_written("cifar_resnet20", 10, {}),
+                       doctest::Contains("0 parameters given, 97 expected"), Error);
 }
 
 TEST_CASE("strict: missing, unexpected and mis-shaped tensors are named") {

@@ -54,6 +54,51 @@ TEST_CASE("every f16 and bf16 code widens to the value its format defines, and n
   }
 }
 
+TEST_CASE("the first value that is not finite is found in every type, wherever it stands") {
+  const float inf = std::numeric_limits<float>::infinity();
+  for (const DType type : {DType::f32, DType::f16, DType::bf16, DType::f64}) {
+    INFO(dtype_name(type));
+    for (const std::size_t n : {1, 2, 31, 64, 1001}) {
+      for (const std::size_t at : {std::size_t(0), n / 2, n - 1}) {
+        for (const float bad :
+             {inf, -inf, std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN()}) {
+          // The largest finite f16 is 65504: every bit of the exponent but the last is one.
+          std::vector<float> values(n, 32768.f);
+          const auto tensor_of = [&](const std::vector<float>& floats) {
+            if (type != DType::f64)
+              return convert(HostTensor::from_f32("w", {std::int64_t(n)}, floats), type);
+            const auto wide = std::make_shared<std::vector<double>>(floats.begin(), floats.end());
+            return HostTensor{
+                "w", type, {std::int64_t(n)}, {wide, reinterpret_cast<const std::byte*>(wide->data())}};
+          };
+          CHECK_FALSE(tensor_of(values).first_not_finite());
+          values[at] = bad;
+          values[n - 1] = at == n - 1 ? bad : inf;
+          const auto found = tensor_of(values).first_not_finite();
+          REQUIRE(found);
+          CHECK((std::isnan(bad) ? std::isnan(*found) : *found == bad));
+          CHECK(std::signbit(*found) == std::signbit(bad));
+        }
+      }
+    }
+  }
+  // f64 beyond float; codes of the 8-bit formats; integers.
+  const double large = 1e300;
+  const std::int64_t whole = -1;
+  const std::uint8_t code = 0x7f, most = 0x7e, e5m2_infinity = 0x7c;
+  const auto one = [](const auto& value, DType type) {
+    const auto kept = std::make_shared<std::remove_cvref_t<decltype(value)>>(value);
+    return HostTensor{"w", type, {}, {kept, reinterpret_cast<const std::byte*>(kept.get())}}
+        .first_not_finite();
+  };
+  CHECK(one(large, DType::f64) == inf);
+  CHECK(std::isnan(one(code, DType::f8_e4m3).value_or(0)));
+  CHECK_FALSE(one(most, DType::f8_e4m3));
+  CHECK(one(e5m2_infinity, DType::f8_e5m2) == inf);
+  CHECK_FALSE(one(whole, DType::i64));
+  CHECK_FALSE(one(code, DType::u8));
+}
+
 TEST_CASE("every 8-bit code widens to the value its format defines") {
   // OCP 8-bit Floating Point Specification 1.0, table 1: E4M3 has no infinities and one NaN of each sign.
   const auto check = [](const char* name, float (*widen)(std::uint8_t), int fraction_bits, int bias,

@@ -43,6 +43,7 @@ TEST_CASE("numpy: what savez and savez_compressed write") {
     INFO(name);
     const Checkpoint c = read_checkpoint(fixture(name));
     CHECK(c.format == "numpy npz");
+    CHECK(c.container.at("npy version") == "1.0");
     REQUIRE(c.tensors.size() == 2 * 11 + 7);
     CHECK(c.tensors[0].name == "little.f2");  // in the archive's order
     CHECK(c.tensors.back().name == "zeros");
@@ -72,6 +73,7 @@ TEST_CASE("numpy: one array is a tensor named like its file, a folder of them a 
   write_file(folder / "fc.weight.npy", npy(head, body));
   Checkpoint c = read_checkpoint(folder / "fc.weight.npy");
   CHECK(c.format == "numpy array");
+  CHECK(c.container.at("npy version") == "1.0");
   CHECK(raw(c, "fc.weight", DType::f32, {2}) == body);
 
   write_file(folder / "bias.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': ()}", little(3.f)));
@@ -79,6 +81,7 @@ TEST_CASE("numpy: one array is a tensor named like its file, a folder of them a 
   fs::create_directory(folder / "more");
   c = read_checkpoint(folder.path());
   CHECK(c.format == "numpy folder");
+  CHECK(c.container.at("npy version") == "1.0");
   REQUIRE(c.tensors.size() == 2);
   CHECK(c.tensors[0].name == "bias");
   CHECK(raw(c, "fc.weight", DType::f32, {2}) == body);

@@ -6,7 +6,9 @@
 
 #include "build_files.h"
 #include "weights/float_formats.h"
+#include "weights/npz_writer.h"
 #include "weights/safetensors.h"
+#include "weights/sha256.h"
 
 namespace retrace::weights::test {
 namespace fs = std::filesystem;
@@ -116,6 +118,75 @@ TEST_CASE("safetensors: floating tensors are converted on request, integers neve
       CHECK(copy.find("w")->to_f32()[i] == expected);
     }
     CHECK(raw(copy, "n", DType::i64, {}) == little(std::int64_t(8)));
+  }
+  CHECK(folder.entries() == 1);
+}
+
+TEST_CASE(
+    "safetensors: the hash that is written is the one that is found, whatever the order of the tensors") {
+  const TemporaryFolder folder;
+  const auto tensor = [](const std::string& name, DType type, std::vector<std::int64_t> shape) {
+    HostTensor made{name, type, std::move(shape), nullptr};
+    const auto bytes = std::make_shared<std::vector<std::byte>>(made.byte_size() + 1, std::byte{7});
+    made.data = {bytes, bytes->data()};
+    return made;
+  };
+  // Sorted by size in the file; two empty ones lie at one place and are found in the order of their names.
+  const std::vector<HostTensor> tensors{tensor("u8", DType::u8, {3}),      tensor("z", DType::f32, {0}),
+                                        tensor("a", DType::f32, {0, 2}),   tensor("f32", DType::f32, {5}),
+                                        tensor("f64", DType::f64, {1, 2}), tensor("last", DType::i8, {0})};
+  SafetensorsOptions options;
+  options.content_hash = true;
+  // What could be taken for the place of the hash.
+  options.metadata = {{"a", "\"content_sha256\":\"" + std::string(64, '0') + "\""},
+                      {"b", std::string(64, '0')}};
+  for (const auto type : {std::optional<DType>(), std::optional(DType::f16)}) {
+    options.float_type = type;
+    write_safetensors(folder / "hashed", tensors, options);
+    const Checkpoint copy = read_checkpoint(folder / "hashed");
+    CHECK(copy.metadata.at("content_sha256") == content_sha256(copy.tensors));
+    CHECK(copy.metadata.at("a") == options.metadata.at("a"));
+    CHECK(copy.metadata.at("b") == options.metadata.at("b"));
+    check_content(copy);
+  }
+  options.content_hash = false;
+  write_safetensors(folder / "plain", tensors, options);
+  CHECK_FALSE(read_checkpoint(folder / "plain").metadata.contains("content_sha256"));
+}
+
+TEST_CASE("tensors made when they are written: once each, few at a time, and what was announced") {
+  const TemporaryFolder folder;
+  int made = 0, alive = 0, most = 0;
+  std::vector<TensorToWrite> lazy;
+  for (int i = 0; i < 20; ++i) {
+    const std::string name = "t" + std::to_string(i);
+    lazy.emplace_back(name, DType::f32, std::vector<std::int64_t>{1000}, [&, name, i] {
+      ++made;
+      HostTensor tensor = HostTensor::from_f32(name, {1000}, std::vector<float>(1000, float(i)));
+      const auto bytes = tensor.data;
+      std::byte* const data = const_cast<std::byte*>(bytes.get());
+      most = std::max(most, ++alive);
+      tensor.data = {data, [&, bytes](const std::byte*) { --alive; }};
+      return tensor;
+    });
+  }
+  write_safetensors(folder / "lazy.safetensors", lazy);
+  CHECK(made == 20);
+  CHECK(alive == 0);
+  CHECK(most == 1);
+  const Checkpoint copy = read_checkpoint(folder / "lazy.safetensors");
+  REQUIRE(copy.tensors.size() == 20);
+  for (int i = 0; i < 20; ++i) {
+    CHECK(copy.find("t" + std::to_string(i))->to_f32() == std::vector<float>(1000, float(i)));
+  }
+  const HostTensor wrong = HostTensor::from_f32("w", {2}, {1, 2});
+  for (const TensorToWrite& announced : {TensorToWrite("w", DType::f32, {3}, [&] { return wrong; }),
+                                         TensorToWrite("w", DType::f16, {2}, [&] { return wrong; }),
+                                         TensorToWrite("v", DType::f32, {2}, [&] { return wrong; })}) {
+    CHECK(contains(error_of([&] { write_safetensors(folder / "no", std::span(&announced, 1)); }),
+                   "was made, expected"));
+    CHECK(contains(error_of([&] { write_npz(folder / "no", std::span(&announced, 1)); }),
+                   "was made, expected"));
   }
   CHECK(folder.entries() == 1);
 }

@@ -25,6 +25,7 @@ TEST_CASE("torch: PyTorch 0.1's parameters and first tensor function") {
                                 pk::tuple({"\x88", "\x89", ordered_dict()}) + "b";
   const Checkpoint c = read_bytes(torch_legacy(pk::dict({{"w", parameter}}), {{"0", 4, four}}));
   CHECK(c.format == "pytorch legacy");
+  CHECK(c.container.at("protocol") == "1001");
   CHECK(raw(c, "w", DType::f32, {2, 2}) == four);
 }
 

@@ -65,6 +65,7 @@ TEST_CASE("torch tar: a tensor, through a view too") {
   Parts parts;
   Checkpoint c = read_bytes(parts.tar());
   CHECK(c.format == "pytorch tar");
+  CHECK(c.container.at("protocol") == "1000");
   CHECK(raw(c, "w", DType::f32, {2}) == bytes_of<float>({3, 4}));
   parts.views =
       pk::pickle("](" + pk::tuple({pk::integer(8), pk::integer(7), pk::integer(1), pk::integer(3)}) + "e");

@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "engine/models/fold_written.h"
 #include "engine/models/load.h"
 #include "tools/commands/commands.h"
 #include "tools/console.h"
@@ -100,13 +101,15 @@ int show_mapping(const Options& o, const Source& source, const std::vector<std::
   }
   console.result(o.json ? json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n" : text);
   // Says what is wrong, with the values too.
-  (void)take_parameters(source.checkpoint, fit);
+  (void)take_tensors(source.checkpoint, fit);
   return 0;
 }
 
 // Runs the network as it was read, with its batch norms apart, and as it was written on the picture.
 int run_check(const Options& o, Device& device, const Picture& picture, const ModelInput& input,
-              const CheckpointFit& fit, const std::vector<ParameterValue>& values, Console& console) {
+              const Source& read, Console& console) {
+  const CheckpointFit& fit = read.fit;
+  const std::vector<ParameterValue> values = take_parameters(read.checkpoint, fit);
   const std::vector<float> source = logits_of(
       device, *(fit.folded ? build_model : build_unfolded_model)(device, fit.model, fit.classes, values),
       input, picture);
@@ -148,18 +151,12 @@ int run(const Options& o) {
     return show_mapping(o, source, said, console);
   }
 
-  const std::vector<ParameterValue> read = take_parameters(checkpoint, fit);
-  std::vector<ParameterValue> values = read;
-  if (o.fold && !fit.folded) {
-    values = fold_model(fit.model, fit.classes, values);
-    fit.folded = true;
-  }
-  const auto specs = model_parameters(fit.model, fit.classes, fit.folded);
-  std::vector<weights::HostTensor> tensors;
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    const auto tensor = weights::HostTensor::from_f32(specs[i].name, values[i].shape, values[i].values);
-    tensors.push_back(weights::convert(tensor, type_of(o.dtype)));
-  }
+  // What keeps its type goes from the file's bytes to the new file; the rest is made tensor by tensor.
+  const std::vector<weights::HostTensor> read = take_tensors(checkpoint, fit);
+  const bool fold = o.fold && !fit.folded;
+  const std::vector<weights::TensorToWrite> tensors =
+      fold ? folded_when_written(fit.model, fit.classes, read) : weights::to_write(read);
+  fit.folded |= fold;
   const ModelInfo& info = model_info(o.model);
   // What an own file says of itself stays with it.
   ModelNotes notes{fit.classes == info.classes ? info.labels : std::vector<std::string>{}, info.input};
@@ -170,10 +167,11 @@ int run(const Options& o) {
   weights::SafetensorsOptions options;
   options.metadata = model_metadata(o.model, fit.classes, notes);
   options.metadata["batch_norm"] = fit.folded ? "folded" : "separate";
+  options.float_type = type_of(o.dtype);
+  options.content_hash = true;
   if (wants_npz(o)) {
-    weights::write_npz(o.out, tensors);  // has no place for metadata
+    weights::write_npz(o.out, tensors, options.float_type);  // has no place for metadata
   } else {
-    options.metadata[weights::content_sha256_key] = weights::content_sha256(tensors);
     weights::write_safetensors(o.out, tensors, options);
   }
   for (const std::string& note : said) console.note(note);
@@ -182,7 +180,7 @@ int run(const Options& o) {
                                fit.classes, tensors.size(), o.dtype,
                                fit.folded ? ", batch norm folded" : ""));
   }
-  return device ? run_check(o, *device, picture, notes.input, source.fit, read, console) : 0;
+  return device ? run_check(o, *device, picture, notes.input, source, console) : 0;
 }
 
 }  // namespace

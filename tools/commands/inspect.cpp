@@ -141,11 +141,11 @@ int run(const std::filesystem::path& path, bool as_json) {
   for (const auto& [key, value] : checkpoint.metadata) text += fmt::format("  {} = {}\n", key, value);
   for (const Json& fit : json["models"]) text += fit_text(fit);
   if (json["models"].empty()) text += nearest_text(json["nearest"]);
-  text += fmt::format("  {:<44} {:<5} {:<18} {:>11} {:>11} {:>11} {:>11}\n", "tensor", "dtype", "shape",
-                      "min", "max", "mean", "std");
+  text += fmt::format("  {:<44} {:<5} {:<18} {:>10} {:>11} {:>11} {:>11} {:>11}\n", "tensor", "dtype",
+                      "shape", "bytes", "min", "max", "mean", "std");
   for (const Json& t : json["tensors"]) {
-    text += fmt::format("  {:<44} {:<5} {:<18}", t["name"].get<std::string>(), t["dtype"].get<std::string>(),
-                        t["shape"].dump());
+    text += fmt::format("  {:<44} {:<5} {:<18} {:>10}", t["name"].get<std::string>(),
+                        t["dtype"].get<std::string>(), t["shape"].dump(), t["bytes"].get<std::size_t>());
     if (t.contains("min")) {
       text += fmt::format(" {:>11.4g} {:>11.4g} {:>11.4g} {:>11.4g}", t["min"].get<double>(),
                           t["max"].get<double>(), t["mean"].get<double>(), t["std"].get<double>());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "weights/safetensors.h"
+#include "weights/sha256.h"
 
 namespace retrace::tools {
 
@@ -31,6 +32,7 @@ void save_state(const std::filesystem::path& path, const Trainer& trainer, const
   }
   const Window& w = state.window;
   weights::SafetensorsOptions file;
+  file.content_hash = true;
   file.metadata = model_metadata(options.model, options.classes, notes);
   file.metadata["training"] = nlohmann::ordered_json{
       {"step", state.step},
@@ -54,6 +56,7 @@ SavedRun load_state(const std::filesystem::path& path, const TrainSettings& sett
     return Error(fmt::format("{}: {}: no state of a training run", path.string(), what));
   };
   if (at == checkpoint.metadata.end()) throw bad("its metadata has no 'training'");
+  weights::check_content(checkpoint);
   SavedRun run;
   nlohmann::ordered_json was;
   try {
@@ -104,6 +107,7 @@ SavedRun load_state(const std::filesystem::path& path, const TrainSettings& sett
 void save_model(const std::filesystem::path& path, const Trainer& trainer, const TrainSettings& settings,
                 const ModelNotes& notes, const std::map<std::string, std::string>& more) {
   weights::SafetensorsOptions file;
+  file.content_hash = true;
   file.float_type = settings.dtype == "f16"    ? weights::DType::f16
                     : settings.dtype == "bf16" ? weights::DType::bf16
                                                : weights::DType::f32;

@@ -1,5 +1,6 @@
 """What the tests of the command line share: running the program, and making pictures and weight files by hand."""
 
+import hashlib
 import json
 import os
 import random
@@ -186,6 +187,21 @@ def read_safetensors(path):
     metadata = header.pop("__metadata__", {})
     return metadata, {name: (t["dtype"], t["shape"], body[t["data_offsets"][0]:t["data_offsets"][1]])
                       for name, t in header.items()}
+
+
+def content_sha256(path):
+    """weights/sha256.h, by hashlib."""
+    header = safetensors_header(path)
+    _, tensors = read_safetensors(path)
+    number = lambda n: struct.pack("<Q", n)
+    h = hashlib.sha256()
+    entries = sorted((t["data_offsets"], name) for name, t in header.items() if name != "__metadata__")
+    for _, name in entries:
+        dtype, shape, data = tensors[name]
+        for text in (name.encode(), dtype.lower().encode()):
+            h.update(number(len(text)) + text)
+        h.update(number(len(shape)) + b"".join(map(number, shape)) + number(len(data)) + data)
+    return h.hexdigest()
 
 
 class Case(unittest.TestCase):

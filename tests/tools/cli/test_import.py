@@ -1,6 +1,5 @@
 """retrace import and inspect: names of the field, --map, --dry-run, --check, what is written and shown."""
 
-import hashlib
 import io
 import json
 import os
@@ -12,7 +11,7 @@ import types
 import unittest
 import zipfile
 
-from support import Case, read_safetensors, safetensors, safetensors_header, seeded_weights
+from support import Case, content_sha256, read_safetensors, safetensors, seeded_weights
 
 MODEL = "cifar_resnet20"
 
@@ -236,24 +235,10 @@ class DryRun(Importing):
 
 
 class Contents(Importing):
-    def expected(self, path):
-        """weights/sha256.h, by hashlib."""
-        header = safetensors_header(path)
-        _, tensors = read_safetensors(path)
-        number = lambda n: struct.pack("<Q", n)
-        h = hashlib.sha256()
-        entries = sorted((t["data_offsets"], name) for name, t in header.items() if name != "__metadata__")
-        for _, name in entries:
-            dtype, shape, data = tensors[name]
-            for text in (name.encode(), dtype.lower().encode()):
-                h.update(number(len(text)) + text)
-            h.update(number(len(shape)) + b"".join(map(number, shape)) + number(len(data)) + data)
-        return h.hexdigest()
-
     def test_hash(self):
         for dtype in ("f32", "bf16"):
             _, (metadata, _) = self.take(self.w, "--dtype", dtype)
-            self.assertEqual(metadata["content_sha256"], self.expected(self.out))
+            self.assertEqual(metadata["content_sha256"], content_sha256(self.out))
             r = self.good("inspect", self.out)
             self.assertIn("content_sha256 = " + metadata["content_sha256"], r.out)
             self.assertTrue(self.good("inspect", self.out, "--json").lines[0]["content_holds"])
@@ -265,7 +250,7 @@ class Contents(Importing):
             data = bytearray(file.read())
         data[-1] ^= 1
         w = self.make("changed.safetensors", data)
-        now = self.expected(w)
+        now = content_sha256(w)
         words = [w, metadata["content_sha256"], now]
         self.bad(1, words, "classify", self.a, "--weights", w)
         self.refused(1, words, w)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import unittest
 
-from support import RETRACE, png, pixels, png_size, read_safetensors
+from support import RETRACE, content_sha256, png, pixels, png_size, read_safetensors
 from training import CLASSES, SCENES, VALIDATION, Training
 
 
@@ -61,6 +61,8 @@ class Files(Training):
                            "%g" % best["validation_accuracy"], "mean": "0.485 0.456 0.406"}.items():
             self.assertEqual(notes[key], value)
         self.assertEqual(json.loads(notes["labels"]), CLASSES)
+        for file in (model, last):
+            self.assertEqual(read_safetensors(file)[0]["content_sha256"], content_sha256(file))
         text = self.good("inspect", model).out
         for words in ("  model = cifar_resnet20_w4\n", "  crop = 32\n", "  labels = [\"circle\",",
                       "with 8 classes: all 97 tensors by name and shape\n"):

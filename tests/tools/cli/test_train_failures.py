@@ -111,6 +111,7 @@ class Resume(Training):
         with open(state, "rb") as file:
             whole = file.read()
         notes, tensors = read_safetensors(state)
+        content_hash = notes.pop("content_sha256")  # so that what is damaged below is met on its own
         parameters = {name: (shape, struct.unpack("<%df" % (len(data) // 4), data))
                       for name, (_, shape, data) in tensors.items()}
 
@@ -131,6 +132,7 @@ class Resume(Training):
             damaged([lost.replace("training.", "")], safetensors({k: v for k, v in parameters.items() if k != lost},
                                                                  notes))
         short = {**parameters, "training.velocity.plain": ((3,), (0, 0, 0))}
+        damaged(["SHA-256", content_hash], safetensors(short, {**notes, "content_sha256": content_hash}))
         damaged(["velocity.plain", "3 values"], safetensors(short, notes))
         with open(state, "wb") as file:
             file.write(whole)
