@@ -4,9 +4,8 @@
 
 #include <cstdint>
 #include <memory>
-#include <set>
 
-#include "engine/models/model.h"
+#include "engine/models/graph.h"
 #include "weights/fold_batch_norm.h"
 
 namespace retrace {
@@ -17,7 +16,7 @@ using weights::HostTensor;
 using weights::TensorToWrite;
 
 constexpr double batch_norm_epsilon = 1e-5;  // torch.nn.BatchNorm2d's
-constexpr std::size_t norm_parts = 4;        // weight, bias, running mean and variance
+constexpr int norm_parts = 4;                // weight, bias, running mean and variance
 
 // A tensor's values: where they lie, or in `room`.
 std::span<const float> values_of(const HostTensor& tensor, std::vector<float>& room) {
@@ -35,6 +34,7 @@ class Fold {
   Fold(HostTensor weight, std::vector<HostTensor> bias_and_norm, bool has_bias)
       : weight_(std::move(weight)), small_(std::move(bias_and_norm)), has_bias_(has_bias) {}
 
+  const std::vector<std::int64_t>& shape() const { return weight_.shape; }
   std::vector<float> weight() {
     auto [weight, bias] = folded();
     bias_ = std::move(bias);
@@ -64,46 +64,43 @@ class Fold {
 
 std::vector<TensorToWrite> folded_when_written(const std::string& model, int classes,
                                                const std::vector<HostTensor>& tensors) {
-  const auto apart = model_parameters(model, classes, false);
-  const auto folded = model_parameters(model, classes, true);
+  const NetGraph graph = model_graph(model, classes);
+  const auto apart = graph_parameters(graph, false), folded = graph_parameters(graph, true);
   if (tensors.size() != apart.size()) {
     throw Error(
         fmt::format("model {}: {} parameters given, {} expected", model, tensors.size(), apart.size()));
   }
-  std::set<std::string> kept;
-  for (const ParameterSpec& spec : folded) kept.insert(spec.name);
-  const auto gone = [&](std::size_t i) { return i < apart.size() && !kept.contains(apart[i].name); };
-
-  // Both lists go through the network in one order. Behind the weight, and perhaps the bias, of a convolution that is
-  // folded stands what the folded model has no more.
   std::vector<TensorToWrite> out;
-  std::size_t i = 0;
-  for (std::size_t j = 0; j < folded.size(); ++j) {
-    const ParameterSpec& spec = folded[j];
-    constexpr std::string_view ending = ".weight";
-    const bool is_weight = spec.name.ends_with(ending);
-    const std::string bias =
-        spec.name.substr(0, spec.name.size() - (is_weight ? ending.size() : 0)) + ".bias";
-    const bool has_bias = is_weight && i + 1 < apart.size() && apart[i + 1].name == bias;
-    const std::size_t norm = i + 1 + (has_bias ? 1 : 0);
-    if (!is_weight || !gone(norm)) {
-      const HostTensor& tensor = tensors[i++];
-      out.emplace_back(spec.name, weights::DType::f32, spec.shape,
-                       [tensor] { return weights::convert(tensor, weights::DType::f32); });
-      continue;
+  std::size_t next = 0;  // of `tensors`
+  const auto add = [&](auto make) {
+    const ParameterSpec& spec = folded.at(out.size());
+    out.emplace_back(spec.name, weights::DType::f32, spec.shape, std::move(make));
+  };
+  const auto copy = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      add([tensor = tensors.at(next++)] { return weights::convert(tensor, weights::DType::f32); });
     }
-    const auto at = [&](std::size_t k) { return tensors.begin() + std::ptrdiff_t(k); };
-    const auto fold = std::make_shared<Fold>(
-        tensors[i], std::vector<HostTensor>(at(i + 1), at(norm + norm_parts)), has_bias);
-    out.emplace_back(spec.name, weights::DType::f32, spec.shape,
-                     [fold, name = spec.name, shape = spec.shape] {
-                       return HostTensor::from_f32(name, shape, fold->weight());
-                     });
-    const ParameterSpec& bias_spec = folded[++j];
-    out.emplace_back(bias, weights::DType::f32, bias_spec.shape, [fold, bias, shape = bias_spec.shape] {
-      return HostTensor::from_f32(bias, shape, fold->bias());
-    });
-    i = norm + norm_parts;
+  };
+  for (const int index : graph.listed) {
+    const LayerPlan& l = graph.layers[std::size_t(index)];
+    if (l.kind == LayerKind::norm) {
+      copy(norm_parts);
+    } else if (l.norm.empty()) {
+      copy(l.bias ? 2 : 1);
+    } else {
+      const auto first = tensors.begin() + std::ptrdiff_t(next);
+      const std::ptrdiff_t count = 1 + (l.bias ? 1 : 0) + norm_parts;
+      const auto fold =
+          std::make_shared<Fold>(*first, std::vector<HostTensor>(first + 1, first + count), l.bias);
+      next += std::size_t(count);
+      const Shape shape = fold->shape();
+      add([fold, name = l.module + ".weight", shape] {
+        return HostTensor::from_f32(name, shape, fold->weight());
+      });
+      add([fold, name = l.module + ".bias", shape] {
+        return HostTensor::from_f32(name, {shape[0]}, fold->bias());
+      });
+    }
   }
   return out;
 }

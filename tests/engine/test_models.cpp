@@ -269,7 +269,8 @@ TEST_CASE("batch norm apart and folded give the same logits, but for rounding") 
 }
 
 TEST_CASE("folding while writing makes what folding at once makes, bit for bit") {
-  for (const std::string model : {"cifar_resnet20_w4", "resnet50_w8", "resnext50_32x4d_w16"}) {
+  for (const std::string model : {"cifar_resnet20_w4", "resnet50_w8", "resnext50_32x4d_w16", "vgg11_bn_w4",
+                                  "vgg11_w4", "mobilenet_v2_w8", "densenet121_w4"}) {
     CAPTURE(model);
     for (const auto type : {weights::DType::f32, weights::DType::f16}) {
       weights::Checkpoint apart = checkpoint_of(model, 10);
