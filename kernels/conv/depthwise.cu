@@ -10,17 +10,18 @@
 //   three_by_three  3 × 3, padding 1, stride 1 or 2, channels by eights, everything 16-byte aligned: a network's own
 //                   layers. A thread makes four neighbouring columns of several rows; its 72 weights stay in registers,
 //                   and each value of a row is read once for all columns that meet it. dgrad at stride 2 works out at
-//                   compile time which taps meet which column, so nothing multiplies the zeros between strided outputs.
+//                   compile time which taps meet which column, so nothing multiplies the zeros between strided outputs;
+//                   a signal with a factor or denominator goes to any_filter, which has one place that reads it.
 //   pointwise       1 × 1: a scale and an offset per channel (a folded batch norm), as lean as an elementwise kernel: a
 //                   thread makes eight channels of four pixels.
 //   any_filter      everything else: four columns (of one parity, in dgrad), one tap at a time.
 #include <algorithm>
 #include <numeric>
 #include <type_traits>
+#include <utility>
 
 #include "kernels/conv/epilogue.cuh"
 #include "kernels/conv/variants.h"
-#include "kernels/simt/eight.h"
 
 namespace retrace::kernels::RETRACE_TARGET {
 
@@ -33,17 +34,12 @@ template <bool Wide>
 __device__ __forceinline__ void load_source(const Conv2dFprop& a, int i, int count, Eight& to) {
   if constexpr (Wide) {
     to.load(a.x + i);
-    if (a.part == Part::all) return;
-  }
-  float v[8];
-  if constexpr (Wide) {
-    to.to_array(v);
   } else {
+    float v[8];
     load_eight<false>(a.x + i, count, v);
+    to.from_array(v);
   }
-#pragma unroll
-  for (int j = 0; j < 8; ++j) v[j] = part_of(a.part, v[j]);
-  to.from_array(v);
+  part_of(a.part, to);
 }
 template <bool Wide>
 __device__ __forceinline__ void load_source(const Conv2dDgrad& a, int i, int count, Eight& to) {
@@ -73,33 +69,61 @@ __device__ __forceinline__ void load_source(const Conv2dDgrad& a, int i, int cou
 
 // A finished sum of eight channels goes to its place in the result.
 template <bool Wide>
-__device__ __forceinline__ void finish(const Conv2dFprop& a, const Eight& sum, int pixel, int channel,
-                                       int count) {
-  float v[8];
-  sum.to_array(v);
-  const unsigned positive = finish_outputs(a, Wide, v, pixel, channel, count);
+__device__ __forceinline__ void finish(const Conv2dFprop& a, Eight& sum, int pixel, int channel, int count) {
+  unsigned positive;
+  if constexpr (Wide) {
+    positive = finish_outputs(a, sum, pixel, channel);
+  } else {
+    float v[8];
+    sum.to_array(v);
+    positive = finish_outputs(a, false, v, pixel, channel, count);
+  }
   if (a.relu_mask) {
     a.relu_mask[1LL * pixel * ((a.shape.k + 7) / 8) + channel / 8] = static_cast<std::uint8_t>(positive);
   }
 }
 template <bool Wide>
-__device__ __forceinline__ void finish(const Conv2dDgrad& a, const Eight& sum, int pixel, int channel,
-                                       int count) {
-  float v[8];
-  sum.to_array(v);
-  finish_inputs(a, Wide, v, pixel, channel, count);
+__device__ __forceinline__ void finish(const Conv2dDgrad& a, Eight& sum, int pixel, int channel, int count) {
+  if constexpr (Wide) {
+    finish_inputs(a, sum, pixel, channel);
+  } else {
+    float v[8];
+    sum.to_array(v);
+    finish_inputs(a, false, v, pixel, channel, count);
+  }
 }
 
+#define INLINE __attribute__((always_inline))  // for lambdas
+
+// f(0), …, f(N − 1), each with its number as a constant: unrolled by every compiler.
+template <class F, int... I>
+__device__ __forceinline__ void repeat(F&& f, std::integer_sequence<int, I...>) {
+  (f(std::integral_constant<int, I>{}), ...);
+}
+template <int N, class F>
+__device__ __forceinline__ void repeat(F&& f) {
+  repeat(f, std::make_integer_sequence<int, N>{});
+}
+
+// How four neighbouring columns of the result meet the source: in `reads` columns from first(column) on; column number o
+// meets read number i by tap s(i, o), if there is such a tap.
+template <bool Dgrad, int Stride>
+struct Meeting {
+  static constexpr int reads = Dgrad ? (Stride == 1 ? 6 : 3) : 3 * Stride + 3;
+  __device__ static constexpr int first(int column) {
+    return Dgrad && Stride == 2 ? column / 2 : column * Stride - 1;
+  }
+  __device__ static constexpr int s(int i, int o) {
+    return !Dgrad ? i - o * Stride : Stride == 1 ? o + 2 - i : o + 1 - 2 * i;
+  }
+};
+
 // Launch: a row of blocks per image and `rows` rows of the result; its threads are the channel groups, fastest, and the
-// tiles of four columns.
+// tiles of four columns. dgrad's signal must be plain.
 template <class Args, int Stride>
 __global__ void __launch_bounds__(threads) three_by_three(Args a, int rows) {
   constexpr bool is_dgrad = std::is_same_v<Args, Conv2dDgrad>;
-  // Columns of the source that four of the result meet, from which one on, and by which tap.
-  constexpr int reads = is_dgrad ? (Stride == 1 ? 6 : 3) : 3 * Stride + 3;
-  const auto tap = [](int read, int column) constexpr {
-    return !is_dgrad ? read - column * Stride : Stride == 1 ? column + 2 - read : column + 1 - 2 * read;
-  };
+  using Columns = Meeting<is_dgrad, Stride>;
   const Conv2dShape& d = a.shape;
   const int P = d.p(), Q = d.q();
   const int to_h = is_dgrad ? d.h : P, to_w = is_dgrad ? d.w : Q;
@@ -111,51 +135,47 @@ __global__ void __launch_bounds__(threads) three_by_three(Args a, int rows) {
   const int chunks = (to_h + rows - 1) / rows, image = int(blockIdx.x) / chunks;
   const int first_row = (int(blockIdx.x) - image * chunks) * rows;
   const int end_row = min(first_row + rows, to_h);
-  const int first_read = is_dgrad && Stride == 2 ? column / 2 : column * Stride - 1;
+  const int first_read = Columns::first(column);
 
   Eight w[9];
-  {
-    float flat[72];
-#pragma unroll
-    for (int i = 0; i < 72; i += 4) {
-      float four[4];
-      load_wide<4>(a.w + 9 * channel + i, four);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) flat[i + j] = four[j];
-    }
-#pragma unroll
-    for (int i = 0; i < 72; ++i) w[i % 9].set(i / 9, flat[i]);
-  }
+  float taps[9][8];
+  repeat<18>([&](auto i) INLINE {
+    float four[4];
+    load_wide<4>(a.w + 9 * channel + 4 * i, four);
+    repeat<4>([&](auto j) INLINE { taps[(4 * i + j) % 9][(4 * i + j) / 9] = four[j]; });
+  });
+  repeat<9>([&](auto i) INLINE { w[i].from_array(taps[i]); });
 
 #pragma unroll 1
   for (int row = first_row; row < end_row; ++row) {
     Eight sum[columns];
-#pragma unroll
-    for (int o = 0; o < columns; ++o) sum[o].clear();
-#pragma unroll
-    for (int r = 0; r < 3; ++r) {
-      if (is_dgrad && (row + 1 - r) % Stride != 0) continue;
+    repeat<columns>([&](auto o) INLINE { sum[o].clear(); });
+    repeat<3>([&](auto r) INLINE {
+      if (is_dgrad && (row + 1 - r) % Stride != 0) return;
       const int from_row = is_dgrad ? (row + 1 - r) / Stride : row * Stride - 1 + r;
-      if (from_row < 0 || from_row >= from_h) continue;
+      if (from_row < 0 || from_row >= from_h) return;
       const int from = (image * from_h + from_row) * from_w * d.c + channel;
-#pragma unroll
-      for (int i = 0; i < reads; ++i) {
-        const int read = is_dgrad ? reads - 1 - i : i;  // so that s rises
+      repeat<Columns::reads>([&](auto i) INLINE {
+        constexpr int read = is_dgrad ? Columns::reads - 1 - i : i;  // so that s rises
         const int from_column = first_read + read;
         Eight v;
         v.clear();
-        if (from_column >= 0 && from_column < from_w) load_source<true>(a, from + from_column * d.c, 8, v);
-#pragma unroll
-        for (int o = 0; o < columns; ++o) {
-          const int s = tap(read, o);
-          if (s >= 0 && s < 3) sum[o].multiply_add(v, w[r * 3 + s]);
+        if (from_column >= 0 && from_column < from_w) {
+          if constexpr (is_dgrad) {
+            v.load(a.dy.signal + from + from_column * d.c);
+          } else {
+            load_source<true>(a, from + from_column * d.c, 8, v);
+          }
         }
-      }
-    }
-#pragma unroll
-    for (int o = 0; o < columns; ++o) {
+        repeat<columns>([&](auto o) INLINE {
+          constexpr int s = Columns::s(read, o);
+          if constexpr (s >= 0 && s < 3) sum[o].multiply_add(v, w[r * 3 + s]);
+        });
+      });
+    });
+    repeat<columns>([&](auto o) INLINE {
       if (column + o < to_w) finish<true>(a, sum[o], (image * to_h + row) * to_w + column + o, channel, 8);
-    }
+    });
   }
 }
 
@@ -236,11 +256,10 @@ __global__ void __launch_bounds__(threads)
 #pragma unroll 1
     for (int s = across.tap; s < d.s; s += across.tap_step, at += unsigned(across.at_step)) {
       Eight w;
-      w.clear();
+      float filter[8];
 #pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        if (j < count) w.set(j, filters[1LL * j * d.r * d.s + s]);
-      }
+      for (int j = 0; j < 8; ++j) filter[j] = j < count ? filters[1LL * j * d.r * d.s + s] : 0.0f;
+      w.from_array(filter);
 #pragma unroll
       for (int o = 0; o < columns; ++o) {
         const unsigned from_column = at + unsigned(o) * from_apart;
@@ -291,8 +310,11 @@ void launch_depthwise(const Args& a, Stream stream) {
   const Conv2dShape& d = a.shape;
   const int to_h = is_dgrad ? d.h : d.p(), to_w = is_dgrad ? d.w : d.q();
   const bool wide = d.c % 8 == 0 && all_aligned_to_16(a);
+  bool plain = true;  // the source is an array as it stands, or a part of one
+  if constexpr (is_dgrad) plain = !a.dy.factor && !a.dy.denominator;
   const auto same = [&](int h, int w, int value) { return h == value && w == value; };
-  if (wide && same(d.r, d.s, 3) && same(d.pad_h, d.pad_w, 1) && same(d.dilation_h, d.dilation_w, 1) &&
+  if (wide && plain && same(d.r, d.s, 3) && same(d.pad_h, d.pad_w, 1) &&
+      same(d.dilation_h, d.dilation_w, 1) &&
       (same(d.stride_h, d.stride_w, 1) || same(d.stride_h, d.stride_w, 2))) {
     return launch_three_by_three(a, to_h, to_w, stream);
   }

@@ -10,7 +10,6 @@
 #include "kernels/conv/epilogue.cuh"
 #include "kernels/conv/variants.h"
 #include "kernels/conv/wgrad_plan.h"
-#include "kernels/simt/eight.h"
 
 namespace retrace::kernels::RETRACE_TARGET {
 
@@ -23,7 +22,9 @@ __device__ __forceinline__ void load(const float* from, int count, Eight& to) {
   if constexpr (Wide) {
     to.load(from);
   } else {
-    to.load(from, count);
+    float v[8];
+    load_eight<false>(from, count, v);
+    to.from_array(v);
   }
 }
 
@@ -74,11 +75,13 @@ __global__ void __launch_bounds__(threads) wgrad(Conv2dWgrad a, DepthwisePlan pl
   float* const out = alone ? a.dw : a.workspace + slice * d.weight_size();
 #pragma unroll
   for (int i = 0; i < Taps; ++i) {
+    float v[8];
+    sum[i].to_array(v);
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
       if (j >= count) break;
       float& to = out[(1LL * (channel + j) * d.r + r0 + i / Side) * d.s + s0 + i % Side];
-      to = alone && a.accumulate ? to + sum[i].at(j) : sum[i].at(j);
+      to = alone && a.accumulate ? to + v[j] : v[j];
     }
   }
 }
