@@ -18,16 +18,17 @@ __device__ __forceinline__ float stabilize(float d, float epsilon) {
   return d >= 0.0f ? d + epsilon : d - epsilon;
 }
 
+// s / stab(denominator). 0 / 0 must give 0: no relevance came, or nothing can carry it.
+__device__ __forceinline__ float stable_quotient(float s, float denominator, float epsilon) {
+  const float d = stabilize(denominator, epsilon);
+  return s == 0.0f || d == 0.0f ? 0.0f : s / d;
+}
+
 // Element `i` of the output's signal, as SignalLoad describes it.
 __device__ __forceinline__ float load_signal(const SignalLoad& load, long long i) {
   float s = load.signal[i];
   if (load.factor) s *= load.factor[i];
-  if (load.denominator) {
-    const float d = stabilize(load.denominator[i], load.epsilon);
-    // 0 / 0 must give 0: no relevance came, or nothing can carry it.
-    s = s == 0.0f || d == 0.0f ? 0.0f : s / d;
-  }
-  return s;
+  return load.denominator ? stable_quotient(s, load.denominator[i], load.epsilon) : s;
 }
 
 // True where the activation at (pixel, channel) was > 0.

@@ -1,7 +1,9 @@
 # Every kernel file, compiled once for each target. Paths are relative to this folder.
 set(RETRACE_KERNEL_SOURCES
+  conv/depthwise.cu
   conv/direct.cu
   conv/tiled.cu
+  conv/wgrad_depthwise.cu
   conv/wgrad_direct.cu
   conv/wgrad_tiled.cu
   conv/launch.cu

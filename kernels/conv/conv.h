@@ -29,15 +29,20 @@ struct Conv2dShape {
   void validate() const;
 };
 
-enum class ConvVariant : std::uint8_t { automatic, direct, tiled };
+enum class ConvVariant : std::uint8_t { automatic, direct, tiled, depthwise };
 
-// "auto", "direct", "tiled"; throws UsageError listing what there is.
+// "auto", "direct", "tiled", "depthwise"; throws UsageError listing what there is.
 ConvVariant parse_conv_variant(const std::string& name);
 const char* conv_variant_name(ConvVariant variant);
 // What `automatic` stands for. Never depends on the batch, so that a batch's results equal the singles' bitwise.
 ConvVariant select_fprop(const Conv2dShape& shape);
 ConvVariant select_dgrad(const Conv2dShape& shape);
 ConvVariant select_wgrad(const Conv2dShape& shape);
+// One filter of one channel for each channel: what `depthwise` is for. All other shapes it leaves to direct or tiled:
+bool is_depthwise(const Conv2dShape& shape);
+ConvVariant select_dense_fprop(const Conv2dShape& shape);
+ConvVariant select_dense_dgrad(const Conv2dShape& shape);
+ConvVariant select_dense_wgrad(const Conv2dShape& shape);
 
 // y = relu(alpha · conv(part(x), w) + bias + residual), each of the last three if asked for.
 struct Conv2dFprop {

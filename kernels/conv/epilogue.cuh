@@ -4,6 +4,7 @@
 #include "kernels/conv/conv.h"
 #include "kernels/ops/common.cuh"
 #include "kernels/signal.cuh"
+#include "kernels/simt/eight.h"
 #include "kernels/simt/simt.h"
 
 namespace retrace::kernels::RETRACE_TARGET {
@@ -98,6 +99,50 @@ __device__ __forceinline__ void finish_inputs(const Conv2dDgrad& a, bool wide, f
     }
   }
   store_eight(wide, a.dx + index, count, v);
+}
+
+// The same for eight channels that all exist, where everything is 16-byte aligned.
+
+__device__ __forceinline__ void part_of(Part part, Eight& v) {
+  if (part == Part::positive) v.positive_part();
+  if (part == Part::negative) v.negative_part();
+}
+
+// Returns the bits of the mask, if there is one.
+__device__ __forceinline__ unsigned finish_outputs(const Conv2dFprop& a, Eight& v, long long row,
+                                                   int channel) {
+  const long long index = row * a.shape.k + channel;
+  Eight more;
+  v.scale(a.alpha);
+  if (a.bias) {
+    more.load(a.bias + channel);
+    v.add(more);
+  }
+  if (a.residual) {
+    more.load(a.residual + index);
+    v.add(more);
+  }
+  if (a.relu) v.positive_part();
+  v.store(a.y + index);
+  return a.relu_mask ? v.positive_bits() : 0;
+}
+
+__device__ __forceinline__ void finish_inputs(const Conv2dDgrad& a, Eight& v, long long pixel, int channel) {
+  const long long index = pixel * a.shape.c + channel;
+  const SignalEpilogue& e = a.epilogue;
+  Eight more;
+  v.scale(a.alpha);
+  if (a.multiply) {
+    more.load(a.multiply + index);
+    part_of(a.part, more);
+    v.multiply(more);
+  }
+  if (e.pending) {
+    more.load(e.pending + index);
+    v.add(more);
+  }
+  if (e.mask) v.keep(e.mask[pixel * ((a.shape.c + 7) / 8) + channel / 8]);
+  v.store(a.dx + index);
 }
 
 }  // namespace retrace::kernels::RETRACE_TARGET

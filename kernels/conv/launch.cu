@@ -27,6 +27,8 @@ void conv2d_fprop(const Conv2dFprop& a, Stream stream) {
       return conv2d_fprop_direct(a, stream);
     case ConvVariant::tiled:
       return conv2d_fprop_tiled(a, stream);
+    case ConvVariant::depthwise:
+      return conv2d_fprop_depthwise(a, stream);
     default:
       no_such_variant("conv2d_fprop", variant);
   }
@@ -44,6 +46,8 @@ void conv2d_dgrad(const Conv2dDgrad& a, Stream stream) {
       return conv2d_dgrad_direct(a, stream);
     case ConvVariant::tiled:
       return conv2d_dgrad_tiled(a, stream);
+    case ConvVariant::depthwise:
+      return conv2d_dgrad_depthwise(a, stream);
     default:
       no_such_variant("conv2d_dgrad", variant);
   }
@@ -64,6 +68,8 @@ void conv2d_wgrad(const Conv2dWgrad& a, Stream stream) {
       return conv2d_wgrad_direct(a, stream);
     case ConvVariant::tiled:
       return conv2d_wgrad_tiled(a, stream);
+    case ConvVariant::depthwise:
+      return conv2d_wgrad_depthwise(a, stream);
     default:
       no_such_variant("conv2d_wgrad", variant);
   }

@@ -42,7 +42,8 @@ ConvVariant parse_conv_variant(const std::string& name) {
   if (name == "auto") return ConvVariant::automatic;
   if (name == "direct") return ConvVariant::direct;
   if (name == "tiled") return ConvVariant::tiled;
-  throw UsageError("convolution variant '" + name + "': expected auto, direct or tiled");
+  if (name == "depthwise") return ConvVariant::depthwise;
+  throw UsageError("convolution variant '" + name + "': expected auto, direct, tiled or depthwise");
 }
 
 const char* conv_variant_name(ConvVariant variant) {
@@ -53,23 +54,39 @@ const char* conv_variant_name(ConvVariant variant) {
       return "direct";
     case ConvVariant::tiled:
       return "tiled";
+    case ConvVariant::depthwise:
+      return "depthwise";
   }
   return "?";
 }
 
-// A tile is at least 16 channels wide and reduces over 8 at a time, so groups that thin are better off direct.
+bool is_depthwise(const Conv2dShape& shape) {
+  return shape.groups == shape.c && shape.groups == shape.k;
+}
+
 ConvVariant select_fprop(const Conv2dShape& shape) {
+  return shape.groups > 1 && is_depthwise(shape) ? ConvVariant::depthwise : select_dense_fprop(shape);
+}
+ConvVariant select_dgrad(const Conv2dShape& shape) {
+  return shape.groups > 1 && is_depthwise(shape) ? ConvVariant::depthwise : select_dense_dgrad(shape);
+}
+ConvVariant select_wgrad(const Conv2dShape& shape) {
+  return shape.groups > 1 && is_depthwise(shape) ? ConvVariant::depthwise : select_dense_wgrad(shape);
+}
+
+// A tile is at least 16 channels wide and reduces over 8 at a time, so groups that thin are better off direct.
+ConvVariant select_dense_fprop(const Conv2dShape& shape) {
   const int reduction = shape.c / shape.groups * shape.s, columns = shape.k / shape.groups;
   return columns < 4 || reduction < 4 || shape.groups > 65535 ? ConvVariant::direct : ConvVariant::tiled;
 }
-ConvVariant select_dgrad(const Conv2dShape& shape) {
+ConvVariant select_dense_dgrad(const Conv2dShape& shape) {
   const int reduction = shape.k / shape.groups, columns = shape.c / shape.groups;
   // tiled launches one layer of blocks per group and stride parity; a grid has at most 65535.
   const bool too_many_layers = 1LL * shape.groups * shape.stride_h * shape.stride_w > 65535;
   return columns < 2 || reduction < 4 || too_many_layers ? ConvVariant::direct : ConvVariant::tiled;
 }
-// Where nearly all of the smallest tile would be waste (depthwise), direct is no slower.
-ConvVariant select_wgrad(const Conv2dShape& shape) {
+// Where nearly all of the smallest tile would be waste (a few channels a group), direct is no slower.
+ConvVariant select_dense_wgrad(const Conv2dShape& shape) {
   const long long sums = 1LL * (shape.k / shape.groups) * (shape.c / shape.groups) * shape.r * shape.s;
   return shape.groups > 1 && sums < 64 ? ConvVariant::direct : ConvVariant::tiled;
 }
@@ -108,11 +125,27 @@ WgradPlan plan_wgrad(const Conv2dShape& shape) {
   return plan;
 }
 
+// Slices as above; the sums of one are as many as a filter has taps, so that 64 pixels make them worth writing.
+DepthwisePlan plan_depthwise_wgrad(const Conv2dShape& shape) {
+  constexpr long long threads_wanted = 132 * 512, least_pixels = 64;
+  const long long taps = shape.r == 3 && shape.s == 3 ? 1 : 1LL * shape.r * shape.s;
+  const long long threads = (shape.c + 7) / 8 * taps, pixels = shape.output_size() / shape.k;
+  const auto pieces = [](long long extent, long long piece) { return (extent + piece - 1) / piece; };
+  const long long wanted =
+      std::clamp(pieces(threads_wanted, threads), 1LL, std::max(1LL, pixels / least_pixels));
+  DepthwisePlan plan;
+  plan.slice_pixels = int(pieces(pixels, wanted));
+  plan.slices = int(pieces(pixels, plan.slice_pixels));
+  return plan;
+}
+
 long long conv2d_wgrad_workspace(const Conv2dShape& shape, ConvVariant variant) {
   shape.validate();
   if (variant == ConvVariant::automatic) variant = select_wgrad(shape);
-  if (variant != ConvVariant::tiled) return 0;
-  const int slices = plan_wgrad(shape).slices;
+  if (variant == ConvVariant::depthwise && !is_depthwise(shape)) variant = select_dense_wgrad(shape);
+  if (variant == ConvVariant::direct) return 0;
+  const int slices =
+      variant == ConvVariant::depthwise ? plan_depthwise_wgrad(shape).slices : plan_wgrad(shape).slices;
   return slices == 1 ? 0 : slices * shape.weight_size();
 }
 

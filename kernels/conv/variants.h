@@ -11,5 +11,11 @@ void conv2d_wgrad_direct(const Conv2dWgrad&, Stream);
 void conv2d_fprop_tiled(const Conv2dFprop&, Stream);
 void conv2d_dgrad_tiled(const Conv2dDgrad&, Stream);
 void conv2d_wgrad_tiled(const Conv2dWgrad&, Stream);
+void conv2d_fprop_depthwise(const Conv2dFprop&, Stream);
+void conv2d_dgrad_depthwise(const Conv2dDgrad&, Stream);
+void conv2d_wgrad_depthwise(const Conv2dWgrad&, Stream);
+
+// dw = Σ workspace[slice], added to dw if asked for, in an order that depends on the number of slices alone.
+void conv2d_wgrad_add_slices(const Conv2dWgrad&, int slices, Stream);
 
 }  // namespace retrace::kernels::RETRACE_TARGET

@@ -1,4 +1,5 @@
-// How the tiled weight gradient cuts up its work: tiles of dw, and slices of the sum over pixels.
+// How the weight gradients cut up their work: tiles of dw, and slices of the sum over pixels. Functions of the shape
+// alone, so that the order of every sum is one too.
 #pragma once
 #include "kernels/conv/conv.h"
 
@@ -17,7 +18,12 @@ struct WgradPlan {
   }
 };
 
-// A function of the shape alone, so that the order of every sum is one too.
 WgradPlan plan_wgrad(const Conv2dShape& shape);
+
+// The depthwise one.
+struct DepthwisePlan {
+  int slices = 0, slice_pixels = 0;  // the last slice may have fewer
+};
+DepthwisePlan plan_depthwise_wgrad(const Conv2dShape& shape);
 
 }  // namespace retrace::kernels

@@ -320,11 +320,14 @@ void conv2d_wgrad_tiled(const Conv2dWgrad& a, Stream stream) {
     default:
       launch_rows<128>(a, plan, stream);
   }
-  if (plan.slices == 1) return;
+  if (plan.slices > 1) conv2d_wgrad_add_slices(a, plan.slices, stream);
+}
+
+void conv2d_wgrad_add_slices(const Conv2dWgrad& a, int slices, Stream stream) {
   if (a.shape.weight_size() % 4 == 0 && aligned({a.dw, a.workspace}, 16)) {
-    launch_sum<4>(a, plan.slices, stream);
+    launch_sum<4>(a, slices, stream);
   } else {
-    launch_sum<1>(a, plan.slices, stream);
+    launch_sum<1>(a, slices, stream);
   }
 }
 

@@ -3,9 +3,10 @@
 //   relu_pass    dx = (x > 0 ? dy · min(x, ceiling) / x : 0) + pending
 //   sign_select  out = f · signal + pending, f = positive or negative by the sign of x
 //
-// Launch: relu_pass and sign_select have one thread per 4 neighbours, blocks of 256; a thread reads all of its values
-// before it writes the first, so the result may lie in an operand. In the gate, blockIdx.x walks pieces of 4096 values, blockIdx.y the images. 256 threads; each takes every 256th value,
-// so reads are coalesced, and adds its own double sums, which a tree in shared memory then adds in a fixed order.
+// Launch: relu_pass and sign_select as `map` in elementwise.cu: blocks of 256 threads and 4096 values, of which a thread
+// takes 4 times 4 neighbours and reads all before it writes the first, so that the result may lie in an operand. In the
+// gate, blockIdx.x walks pieces of 4096 values, blockIdx.y the images. 256 threads; each takes every 256th value, so
+// reads are coalesced, and adds its own double sums, which a tree in shared memory then adds in a fixed order.
 #include <string>
 
 #include "kernels/ops/common.cuh"
@@ -16,6 +17,7 @@ namespace retrace::kernels::RETRACE_TARGET {
 namespace {
 
 constexpr int gate_threads = 256;
+constexpr int scale_threads = 256, scale_groups = 4, scale_block = scale_threads * scale_groups * 4;
 
 struct Quotient {
   float s, lost;  // lost: to the stabilizer
@@ -145,36 +147,33 @@ struct SignSelectOp {
   }
 };
 
-// The values of one thread, the first `left` of 4; beyond them, or where `from` is null, `fallback`.
-__device__ __forceinline__ void load_four(bool wide, const float* from, long long i, long long left,
-                                          float fallback, float (&v)[4]) {
-  if (from && wide && left >= 4) {
-    load_wide<4>(from + i, v);
-    return;
-  }
-#pragma unroll
-  for (int j = 0; j < 4; ++j) v[j] = from && j < left ? from[i + j] : fallback;
-}
-
 // out = op.with(op(x), signal, pending)
 template <class Op>
-__global__ void __launch_bounds__(256) scale(long long count, const float* x, const float* signal,
-                                             const float* pending, float* out, bool wide, Op op) {
-  const long long i = (blockIdx.x * 256LL + threadIdx.x) * 4, left = count - i;
-  if (left <= 0) return;
-  float v[4], s[4], p[4];
-  load_four(wide, x, i, left, 0.0f, v);
-  load_four(wide, signal, i, left, 1.0f, s);
-  load_four(wide, pending, i, left, 0.0f, p);
+__global__ void __launch_bounds__(scale_threads) scale(long long count, const float* x, const float* signal,
+                                                       const float* pending, float* out, bool wide, Op op) {
+  const long long base = blockIdx.x * 1LL * scale_block;
+  if (wide && base + scale_block <= count) {
+    float v[scale_groups][4], s[scale_groups][4], p[scale_groups][4];
 #pragma unroll
-  for (int j = 0; j < 4; ++j) v[j] = op.with(op(v[j]), s[j], p[j]);
-  if (wide && left >= 4) {
-    store_wide<4>(out + i, v);
+    for (int g = 0; g < scale_groups; ++g) {
+      const long long i = base + (g * scale_threads + int(threadIdx.x)) * 4;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) s[g][j] = 1.0f, p[g][j] = 0.0f;
+      load_wide<4>(x + i, v[g]);
+      if (signal) load_wide<4>(signal + i, s[g]);
+      if (pending) load_wide<4>(pending + i, p[g]);
+    }
+#pragma unroll
+    for (int g = 0; g < scale_groups; ++g) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) v[g][j] = op.with(op(v[g][j]), s[g][j], p[g][j]);
+      store_wide<4>(out + base + (g * scale_threads + int(threadIdx.x)) * 4, v[g]);
+    }
     return;
   }
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    if (j < left) out[i + j] = v[j];
+  const long long end = base + scale_block < count ? base + scale_block : count;
+  for (long long i = base + threadIdx.x; i < end; i += scale_threads) {
+    out[i] = op.with(op(x[i]), signal ? signal[i] : 1.0f, pending ? pending[i] : 0.0f);
   }
 }
 
@@ -209,9 +208,9 @@ void check_scale(const char* launcher, long long count, const Operand& out, cons
 template <class Op>
 void launch_scale(const char* launcher, long long count, const float* x, const float* signal,
                   const float* pending, float* out, Op op, Stream stream) {
-  const dim3 grid = grid_of(launcher, blocks_for(count, 256 * 4));
+  const dim3 grid = grid_of(launcher, blocks_for(count, scale_block));
   const bool wide = aligned({x, signal, pending, out}, 16);
-  launch<scale<Op>>(grid, 256, 0, stream)(count, x, signal, pending, out, wide, op);
+  launch<scale<Op>>(grid, scale_threads, 0, stream)(count, x, signal, pending, out, wide, op);
 }
 
 void require(bool holds, const char* launcher, const char* what) {

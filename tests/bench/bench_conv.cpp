@@ -1,10 +1,12 @@
-// Times every distinct convolution of a network, fprop, dgrad and wgrad, per variant.
+// Times every distinct convolution of a network, fprop, dgrad and wgrad, per variant (all: direct, and the one that
+// `auto` takes there).
 //
-//   bench_conv [--device auto|cuda|cuda:N|sim] [--variant direct|tiled|all] [--network resnet18|narrow]
-//              [--batch N] [--runs N] [--json FILE]
+//   bench_conv [--device auto|cuda|cuda:N|sim] [--variant direct|tiled|depthwise|all]
+//              [--network resnet18|narrow|mobilenet_v2] [--batch N] [--runs N] [--json FILE]
 //
 // resnet18 is ResNet-18 at 224 × 224; narrow is the same with 16 … 128 channels at 128 × 128, a size that the
-// simulator can train.
+// simulator can train; mobilenet_v2 has the depthwise convolutions of MobileNetV2 at 224 × 224 and, as 1 × 1 ones, batch
+// norms of DenseNet-121.
 //
 // A run repeats one launch until about 2 ms have passed and waits for the device once, so that the wait
 // weighs little; the time of a launch is the median over the runs, after one that is not counted. Operands
@@ -68,9 +70,22 @@ constexpr Layer narrow_layers[] = {
     {"layer4 3x3", 3, {1, 4, 4, 128, 128, 3, 3, 1, 1, 1, 1}},
 };
 
+// A filter per channel: n h w c, window, stride.
+constexpr Conv2dShape depthwise(int size, int c, int window, int stride) {
+  return {1, size, size, c, c, window, window, stride, stride, window / 2, window / 2, 1, 1, c};
+}
+constexpr Layer mobilenet_layers[] = {
+    {"32 3x3", 1, depthwise(112, 32, 3, 1)},       {"96 3x3/2", 1, depthwise(112, 96, 3, 2)},
+    {"144 3x3", 1, depthwise(56, 144, 3, 1)},      {"144 3x3/2", 1, depthwise(56, 144, 3, 2)},
+    {"192 3x3", 2, depthwise(28, 192, 3, 1)},      {"192 3x3/2", 1, depthwise(28, 192, 3, 2)},
+    {"384 3x3", 4, depthwise(14, 384, 3, 1)},      {"576 3x3", 2, depthwise(14, 576, 3, 1)},
+    {"576 3x3/2", 1, depthwise(14, 576, 3, 2)},    {"960 3x3", 3, depthwise(7, 960, 3, 1)},
+    {"norm 256, 56", 1, depthwise(56, 256, 1, 1)}, {"norm 1024, 14", 1, depthwise(14, 1024, 1, 1)},
+};
+
 struct Options {
   std::string device = "auto", network = "resnet18", json;
-  std::vector<ConvVariant> variants = {ConvVariant::direct, ConvVariant::tiled};
+  std::vector<ConvVariant> variants;  // none: direct, and the network's own
   int batch = 1, runs = 7;
 };
 
@@ -92,10 +107,11 @@ Options parse(int argc, char** argv) {
     if (option == "--device") {
       options.device = value;
     } else if (option == "--variant") {
+      options.variants.clear();
       if (value != "all") options.variants = {kernels::parse_conv_variant(value)};
     } else if (option == "--network") {
-      if (value != "resnet18" && value != "narrow") {
-        throw UsageError(fmt::format("{} '{}': expected resnet18 or narrow", option, value));
+      if (value != "resnet18" && value != "narrow" && value != "mobilenet_v2") {
+        throw UsageError(fmt::format("{} '{}': expected resnet18, narrow or mobilenet_v2", option, value));
       }
       options.network = value;
     } else if (option == "--batch") {
@@ -108,6 +124,10 @@ Options parse(int argc, char** argv) {
       throw UsageError("option '" + option +
                        "': expected --device, --variant, --network, --batch, --runs or --json");
     }
+  }
+  if (options.variants.empty()) {
+    options.variants = {ConvVariant::direct,
+                        options.network == "mobilenet_v2" ? ConvVariant::depthwise : ConvVariant::tiled};
   }
   return options;
 }
@@ -229,8 +249,10 @@ void run(const Options& options) {
                     {"dgrad_gmacs", macs / t.dgrad / 1e9},
                     {"wgrad_gmacs", macs / t.wgrad / 1e9}});
   };
-  const std::span<const Layer> network =
-      options.network == "narrow" ? std::span(narrow_layers) : std::span(layers);
+  const std::span<const Layer> network = options.network == "narrow" ? std::span<const Layer>(narrow_layers)
+                                         : options.network == "mobilenet_v2"
+                                             ? std::span<const Layer>(mobilenet_layers)
+                                             : std::span<const Layer>(layers);
   for (ConvVariant variant : options.variants) {
     Directions total;
     double total_macs = 0;

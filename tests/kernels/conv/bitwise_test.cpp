@@ -10,7 +10,8 @@
 namespace retrace::conv_test {
 namespace {
 
-constexpr ConvVariant all_variants[] = {ConvVariant::automatic, ConvVariant::direct, ConvVariant::tiled};
+constexpr ConvVariant all_variants[] = {ConvVariant::automatic, ConvVariant::direct, ConvVariant::tiled,
+                                        ConvVariant::depthwise};
 
 // Batch 1 takes another tile than batch 4 in several of these.
 const Conv2dShape shapes[] = {
@@ -21,6 +22,11 @@ const Conv2dShape shapes[] = {
     {4, 8, 8, 130, 64, 1, 1, 2, 2},        // pixels no tap meets
     {4, 7, 5, 16, 20, 3, 3, 1, 1, 1, 1, 1, 1, 2},
     {4, 6, 5, 33, 33, 3, 3, 1, 1, 1, 1, 1, 1, 33},
+    // depthwise: its own kernels, and from the same operands, off their alignment, the one for any filter
+    {4, 7, 9, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 16},
+    {4, 9, 6, 24, 24, 3, 3, 2, 2, 1, 1, 1, 1, 24},
+    {4, 5, 7, 24, 24, 1, 1, 1, 1, 0, 0, 1, 1, 24},
+    {4, 9, 8, 8, 8, 5, 3, 2, 3, 2, 1, 1, 2, 8},
 };
 
 template <class T>
@@ -91,9 +97,12 @@ TEST_CASE("wide and narrow loads add in the same order") {
   for (const Conv2dShape& shape : shapes) {
     CAPTURE(shape.describe());
     const Fprop f = full_fprop(shape);
-    CHECK_SAME_BITS(run(f, ConvVariant::tiled).y, run(f, ConvVariant::tiled, {1, 1, 1}).y);
     const Dgrad d = full_dgrad(shape, false);
-    CHECK_SAME_BITS(run(d, ConvVariant::tiled), run(d, ConvVariant::tiled, {1, 1, 1}));
+    for (ConvVariant variant : {ConvVariant::tiled, ConvVariant::depthwise}) {
+      CAPTURE(kernels::conv_variant_name(variant));
+      CHECK_SAME_BITS(run(f, variant).y, run(f, variant, {1, 1, 1}).y);
+      CHECK_SAME_BITS(run(d, variant), run(d, variant, {1, 1, 1}));
+    }
   }
 }
 
@@ -128,7 +137,7 @@ TEST_CASE("two runs agree, and in the simulator every order of threads") {
     settings.push_back({.order = simt::ThreadOrder::random, .seed = 2});
   }
   for (const Conv2dShape& shape : shapes) {
-    for (ConvVariant variant : {ConvVariant::direct, ConvVariant::tiled}) {
+    for (ConvVariant variant : variants) {
       simt::set_sim_options(restore.options);
       const FpropResult y = run(full_fprop(shape), variant);
       const std::vector<float> dx = run(full_dgrad(shape, true), variant);

@@ -17,11 +17,16 @@ constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 constexpr Part parts[] = {Part::all, Part::positive, Part::negative};
 
 const Conv2dShape fprop_shapes[] = {
-    {2, 5, 4, 3, 13, 3, 3, 2, 1, 1, 1},           // merged rows, partial mask byte
-    {1, 6, 5, 8, 20, 3, 3, 1, 1, 1, 1},           // wide loads
-    {2, 4, 5, 10, 70, 1, 1},                      // narrow loads, two column tiles
-    {1, 5, 5, 8, 32, 3, 3, 1, 2, 1, 1, 1, 1, 2},  // groups that fill mask bytes
-    {1, 5, 5, 8, 20, 3, 1, 1, 1, 1, 0, 1, 1, 2},  // groups that do not
+    {2, 5, 4, 3, 13, 3, 3, 2, 1, 1, 1},             // merged rows, partial mask byte
+    {1, 6, 5, 8, 20, 3, 3, 1, 1, 1, 1},             // wide loads
+    {2, 4, 5, 10, 70, 1, 1},                        // narrow loads, two column tiles
+    {1, 5, 5, 8, 32, 3, 3, 1, 2, 1, 1, 1, 1, 2},    // groups that fill mask bytes
+    {1, 5, 5, 8, 20, 3, 1, 1, 1, 1, 0, 1, 1, 2},    // groups that do not
+    {1, 5, 6, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 16},  // depthwise: 3 x 3,
+    {1, 5, 6, 16, 16, 3, 3, 2, 2, 1, 1, 1, 1, 16},
+    {2, 5, 3, 16, 16, 1, 1, 1, 1, 0, 0, 1, 1, 16},  // 1 x 1,
+    {1, 5, 6, 16, 16, 2, 3, 1, 1, 1, 1, 1, 1, 16},  // any filter,
+    {1, 5, 3, 13, 13, 3, 3, 1, 1, 1, 1, 1, 1, 13},  // and narrow loads
 };
 
 TEST_CASE("fprop: every epilogue") {
@@ -67,7 +72,12 @@ const Conv2dShape dgrad_shapes[] = {
     {2, 5, 4, 13, 8, 3, 3, 2, 1, 1, 1},   // strided, partial mask byte, wide loads where the load is plain
     {1, 7, 6, 20, 5, 1, 1, 3, 2},         // pixels no tap meets, narrow loads
     {1, 4, 5, 70, 12, 3, 3, 1, 1, 1, 1},  // two column tiles
-    {1, 5, 5, 20, 8, 3, 3, 1, 1, 1, 1, 1, 1, 2},  // groups whose mask bits share bytes
+    {1, 5, 5, 20, 8, 3, 3, 1, 1, 1, 1, 1, 1, 2},    // groups whose mask bits share bytes
+    {1, 5, 6, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 16},  // depthwise, as above
+    {1, 5, 6, 16, 16, 3, 3, 2, 2, 1, 1, 1, 1, 16},
+    {2, 5, 3, 16, 16, 1, 1, 1, 1, 0, 0, 1, 1, 16},
+    {1, 5, 6, 16, 16, 2, 3, 1, 2, 1, 1, 1, 1, 16},
+    {1, 5, 3, 13, 13, 3, 3, 1, 1, 1, 1, 1, 1, 13},
 };
 
 // With epsilon 1 the stabilized ones are ±1, ±2, ±4, ±8 (0 counts as positive); with epsilon 0 they are 0,
@@ -161,6 +171,10 @@ TEST_CASE("a NaN reaches what sees it and nothing else, and no ReLU, part or mas
       {1, 9, 9, 3, 13, 3, 3, 2, 2, 1, 1},  // merged rows: the load's tail runs into the next pixel
       {1, 6, 7, 10, 5, 3, 1, 1, 2, 1, 0},  // narrow loads with a tail
       {1, 6, 6, 12, 20, 3, 3, 1, 1, 1, 1, 1, 1, 2},
+      {1, 7, 6, 8, 8, 3, 3, 1, 1, 1, 1, 1, 1, 8},  // depthwise
+      {1, 7, 6, 8, 8, 3, 3, 2, 2, 1, 1, 1, 1, 8},
+      {1, 7, 6, 8, 8, 1, 1, 1, 1, 0, 0, 1, 1, 8},
+      {1, 7, 6, 5, 5, 3, 2, 2, 1, 1, 1, 1, 1, 5},
   };
   for (const Conv2dShape& shape : shapes) {
     const auto x = whole_numbers(shape.input_size(), -3, 3, 41),

@@ -16,7 +16,7 @@ using kernels::Conv2dShape;
 using kernels::ConvVariant;
 using kernels::Part;
 
-inline constexpr ConvVariant variants[] = {ConvVariant::direct, ConvVariant::tiled};
+inline constexpr ConvVariant variants[] = {ConvVariant::direct, ConvVariant::tiled, ConvVariant::depthwise};
 
 // Whole numbers in low … high, reproducible.
 std::vector<float> whole_numbers(long long count, int low, int high, std::uint32_t seed);

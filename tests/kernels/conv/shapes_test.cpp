@@ -107,6 +107,19 @@ TEST_CASE("dgrad with a fused load: every shape, whole numbers exactly") {
   }
 }
 
+TEST_CASE("depthwise: strides and dilations far beyond the picture") {
+  const Conv2dShape table[] = {{1, 3, 4, 8, 8, 1, 1, 1 << 30, 1 << 30, 0, 0, 1, 1, 8},
+                               {2, 4, 3, 5, 5, 2, 1, 2147483647, 3, 1, 0, 1, 2147483647, 5},
+                               {1, 3, 5, 8, 8, 1, 3, 3, 1 << 30, 0, 1, 2147483647, 2, 8}};
+  for (const Conv2dShape& shape : table) {
+    CAPTURE(shape.describe());
+    const Fprop f = fprop_of(shape, true);
+    const Dgrad d = dgrad_of(shape, true);
+    CHECK_CLOSE(run(f, ConvVariant::depthwise).y, expected(f), 0, 0);
+    CHECK_CLOSE(run(d, ConvVariant::depthwise), expected(d), 0, 0);
+  }
+}
+
 TEST_CASE("fprop with a ReLU mask: every shape") {
   for (const auto& [why, shape] : shape_table()) {
     Fprop a = fprop_of(shape, true);

@@ -173,12 +173,13 @@ TEST_CASE("tiled: more groups and parities than a grid has layers") {
 }
 
 TEST_CASE("variant names") {
-  for (ConvVariant variant : {ConvVariant::automatic, ConvVariant::direct, ConvVariant::tiled}) {
+  for (ConvVariant variant : {ConvVariant::automatic, ConvVariant::direct, ConvVariant::tiled,
+                              ConvVariant::depthwise}) {
     CHECK(kernels::parse_conv_variant(kernels::conv_variant_name(variant)) == variant);
   }
   CHECK(kernels::parse_conv_variant("auto") == ConvVariant::automatic);
   CHECK_THROWS_AS(kernels::parse_conv_variant("fast"), UsageError);
-  refuses([] { kernels::parse_conv_variant("fast"); }, {"'fast'", "auto, direct or tiled"});
+  refuses([] { kernels::parse_conv_variant("fast"); }, {"'fast'", "auto, direct, tiled or depthwise"});
 }
 
 }  // namespace

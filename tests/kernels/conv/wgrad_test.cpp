@@ -82,7 +82,7 @@ TEST_CASE("wgrad is the adjoint of fprop in the weights: <conv(x, w), dy> = <dw,
 
 TEST_CASE("wgrad: the shapes above meet every tile, one slice and many") {
   std::set<std::tuple<int, int, bool>> tiles;
-  std::set<int> slices;
+  std::set<int> slices, own_slices;
   for (const auto& [why, shape] : wgrad_shape_table()) {
     CAPTURE(why);
     const kernels::WgradPlan plan = kernels::plan_wgrad(shape);
@@ -95,7 +95,21 @@ TEST_CASE("wgrad: the shapes above meet every tile, one slice and many") {
     CHECK(kernels::conv2d_wgrad_workspace(shape, ConvVariant::tiled) ==
           (plan.slices == 1 ? 0 : plan.slices * shape.weight_size()));
     CHECK(kernels::conv2d_wgrad_workspace(shape, ConvVariant::direct) == 0);
+    if (!kernels::is_depthwise(shape)) {
+      CHECK(kernels::conv2d_wgrad_workspace(shape, ConvVariant::depthwise) ==
+            kernels::conv2d_wgrad_workspace(shape, kernels::select_dense_wgrad(shape)));
+      continue;
+    }
+    const kernels::DepthwisePlan own = kernels::plan_depthwise_wgrad(shape);
+    own_slices.insert(own.slices);
+    CHECK(1.0 * own.slices * own.slice_pixels >= pixels);
+    CHECK(1.0 * (own.slices - 1) * own.slice_pixels < pixels);
+    CHECK(kernels::conv2d_wgrad_workspace(shape, ConvVariant::depthwise) ==
+          (own.slices == 1 ? 0 : own.slices * shape.weight_size()));
   }
+  CHECK(own_slices.count(1));
+  CHECK(own_slices.count(2));
+  CHECK(*own_slices.rbegin() > 32);
   // 16, 32, 64 and 128 rows of 32, 64 and 128 columns, or 32 and 160 where C is not a multiple of 4; all but the
   // last also of 144
   CHECK(tiles.size() == 4 * (3 + 2) + 3);
@@ -136,9 +150,14 @@ TEST_CASE("wgrad: two runs, aligned or not, and in the simulator every order of 
   }
   const Conv2dShape shapes[] = {
       {1, 65, 66, 3, 5, 3, 3, 1, 1, 1, 1},  // 34 slices
-      {4, 11, 9, 3, 20, 7, 7, 2, 2, 3, 3},          {4, 7, 7, 64, 130, 3, 3, 1, 1, 1, 1},
-      {5, 12, 8, 16, 16, 3, 3, 1, 1, 1, 1},         {4, 8, 8, 132, 100, 1, 1, 2, 2},
-      {4, 7, 5, 16, 20, 3, 3, 1, 1, 1, 1, 1, 1, 2}, {4, 6, 5, 33, 33, 3, 3, 1, 1, 1, 1, 1, 1, 33},
+      {4, 11, 9, 3, 20, 7, 7, 2, 2, 3, 3},
+      {4, 7, 7, 64, 130, 3, 3, 1, 1, 1, 1},
+      {5, 12, 8, 16, 16, 3, 3, 1, 1, 1, 1},
+      {4, 8, 8, 132, 100, 1, 1, 2, 2},
+      {4, 7, 5, 16, 20, 3, 3, 1, 1, 1, 1, 1, 1, 2},
+      {4, 6, 5, 33, 33, 3, 3, 1, 1, 1, 1, 1, 1, 33},
+      {3, 12, 13, 16, 16, 3, 3, 2, 2, 1, 1, 1, 1, 16},
+      {2, 13, 9, 24, 24, 1, 1, 1, 1, 0, 0, 1, 1, 24},
   };
   for (const Conv2dShape& shape : shapes) {
     Wgrad a = wgrad_of(shape, false);

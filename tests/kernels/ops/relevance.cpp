@@ -8,7 +8,7 @@ using namespace retrace::test;
 namespace {
 
 // Below, at and above what a thread and a block take.
-const int counts[] = {1, 3, 4, 5, 1000, 1023, 1024, 1025, 10000};
+const int counts[] = {1, 3, 4, 5, 1000, 4095, 4096, 4097, 10000};
 
 // Positive, negative and zero, some beyond a ceiling of 6.
 Floats mixed(long long count, unsigned seed) {
