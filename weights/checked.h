@@ -25,10 +25,10 @@ std::optional<T> checked_mul(T a, T b) {
 }
 
 // How many bytes the tensors of a file may take in memory, where a few bytes can ask for many: an expanded tensor
-// (stride 0), many tensors of one storage, deflated zeros. 16 times the file's size, but 64 MiB are always fine and
+// (stride 0), many tensors of one storage, deflated zeros. 16 times the file's size, but 48 MiB are always fine and
 // more than 64 GiB never. What unfolds to more is an attack or a mistake.
 inline std::uint64_t unfolding_budget(std::uint64_t file_size) {
-  constexpr std::uint64_t growth = 16, always = std::uint64_t(64) << 20, never = std::uint64_t(64) << 30;
+  constexpr std::uint64_t growth = 16, always = std::uint64_t(48) << 20, never = std::uint64_t(64) << 30;
   return std::min(std::max(checked_mul(file_size, growth).value_or(never), always), never);
 }
 

@@ -140,7 +140,7 @@ TEST_CASE("npz: a bomb is refused before memory is asked for") {
   const std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (25000000,)}";
   const std::string bomb = zip({numpy_entry("a.npy", npy(header, std::string(100'000'000, '\0')), true)});
   CHECK(bomb.size() < 200'000);
-  CHECK(contains(error_of_bytes(bomb), "over the limit of 67108864 for all of a file of"));
+  CHECK(contains(error_of_bytes(bomb), "over the limit of 50331648 for all of a file of"));
   // Many small ones together.
   std::vector<ZipEntry> entries;
   ZipEntry one = numpy_entry(
@@ -151,7 +151,7 @@ TEST_CASE("npz: a bomb is refused before memory is asked for") {
     one.name = std::to_string(i) + ".npy";
     entries.push_back(one);
   }
-  CHECK(contains(error_of_bytes(zip(entries)), "over the limit of 67108864"));
+  CHECK(contains(error_of_bytes(zip(entries)), "over the limit of 50331648"));
   entries.resize(60);
   CHECK(read_bytes(zip(entries)).tensors.size() == 60);
 }
