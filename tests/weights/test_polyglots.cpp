@@ -1,6 +1,8 @@
 // Files that are two formats at once, or hide one in another: the first bytes decide, and nothing falls back.
 #include <doctest/doctest.h>
 
+#include <cstring>
+
 #include "build_files.h"
 
 namespace retrace::weights::test {
