@@ -18,24 +18,6 @@ struct Geometry {
   int h, w, c, p, q;
 };
 
-// Where a thread stands: position (row, column) of image n in an array of `columns` columns, channel ch.
-struct Place {
-  int n, row, column, ch;
-  long long pixel;
-};
-template <int V>
-__device__ __forceinline__ bool place_of(int rows, int columns, int c, Place& at) {
-  const int per_pixel = c / V;
-  const int t = int(blockIdx.y * blockDim.x + threadIdx.x);
-  if (t >= columns * per_pixel) return false;
-  at.n = int(blockIdx.x) / rows;
-  at.row = int(blockIdx.x) - at.n * rows;
-  at.column = t / per_pixel;
-  at.ch = (t - at.column * per_pixel) * V;
-  at.pixel = blockIdx.x * 1LL * columns + at.column;
-  return true;
-}
-
 // ⌊i · from / to⌋ … ⌈(i + 1) · from / to⌉: of `to` windows over `from` positions, the positions that window i covers.
 struct Range {
   int begin, end;

@@ -190,4 +190,23 @@ inline RowLaunch by_rows(const char* launcher, long long rows, long long per_row
   return {grid_of(launcher, rows, blocks_for(per_row, threads)), dim3(unsigned(threads))};
 }
 
+// Where a thread of such a launch stands, with a row of blocks per row of an image and V channels a thread: position
+// (row, column) of image n in an array of `columns` columns, channel ch.
+struct Place {
+  int n, row, column, ch;
+  long long pixel;
+};
+template <int V>
+__device__ __forceinline__ bool place_of(int rows, int columns, int c, Place& at) {
+  const int per_pixel = c / V;
+  const int t = int(blockIdx.y * blockDim.x + threadIdx.x);
+  if (t >= columns * per_pixel) return false;
+  at.n = int(blockIdx.x) / rows;
+  at.row = int(blockIdx.x) - at.n * rows;
+  at.column = t / per_pixel;
+  at.ch = (t - at.column * per_pixel) * V;
+  at.pixel = blockIdx.x * 1LL * columns + at.column;
+  return true;
+}
+
 }  // namespace retrace::kernels::RETRACE_TARGET

@@ -27,24 +27,6 @@ struct Geometry {
   int h, w, c, p, q, r, s, stride_h, stride_w, pad_h, pad_w;
 };
 
-// Where a thread stands: position (row, column) of image n in an array of `columns` columns, channel ch.
-struct Place {
-  int n, row, column, ch;
-  long long pixel;
-};
-template <int V>
-__device__ __forceinline__ bool place_of(int rows, int columns, int c, Place& at) {
-  const int per_pixel = c / V;
-  const int t = int(blockIdx.y * blockDim.x + threadIdx.x);
-  if (t >= columns * per_pixel) return false;
-  at.n = int(blockIdx.x) / rows;
-  at.row = int(blockIdx.x) - at.n * rows;
-  at.column = t / per_pixel;
-  at.ch = (t - at.column * per_pixel) * V;
-  at.pixel = blockIdx.x * 1LL * columns + at.column;
-  return true;
-}
-
 // The positions [begin, end) of an axis that window `i` covers, and its length inside the padded axis.
 struct Window {
   int begin, end, padded;

@@ -62,10 +62,29 @@ struct Golden {
   }
 };
 
-// Whether a map is left out where every access costs much: those that stay reach every rule.
-inline bool left_out(const std::string& map) {
-  return few_cases() && map != "zennit.epsilon-gamma-box" && map != "zennit.epsilon-alpha2-beta1-flat" &&
-         map != "lrp.gamma-flat" && map != "lrp.epsilon-plus-flat.ignore-joint";
+// Every relevance map of a golden file, and the method that makes it. Where each access costs much only those that between
+// them reach every rule.
+struct LrpGolden {
+  std::string method, map;
+};
+inline std::vector<LrpGolden> lrp_goldens(const Golden& golden) {
+  std::vector<LrpGolden> all;
+  for (const std::string& composite : lrp_composites()) {
+    all.push_back({"lrp:" + composite + ",bias=absorb,residual=split,start=one-hot", "zennit." + composite});
+  }
+  all.push_back({"lrp", "lrp.gamma-flat"});
+  all.push_back({"lrp:gamma-flat,bias=absorb", "lrp.gamma-flat.absorb-joint"});
+  all.push_back({"lrp:epsilon-plus-flat,bias=ignore", "lrp.epsilon-plus-flat.ignore-joint"});
+  all.push_back({"lrp:epsilon-plus-flat,bias=absorb", "lrp.epsilon-plus-flat.absorb-joint"});
+  all.push_back({"lrp:epsilon,bias=absorb", "lrp.epsilon.absorb-joint"});
+  all.push_back({"lrp:gamma-flat,residual=split,epsilon=0", "lrp.gamma-flat.spread-split"});
+  std::erase_if(all, [&](const LrpGolden& g) {
+    const bool left_out = few_cases() && g.map != "zennit.epsilon-gamma-box" &&
+                          g.map != "zennit.epsilon-alpha2-beta1-flat" && g.map != "lrp.gamma-flat" &&
+                          g.map != "lrp.epsilon-plus-flat.ignore-joint";
+    return left_out || !golden.has("picture0." + g.map);
+  });
+  return all;
 }
 
 inline std::vector<float> part(const std::vector<float>& all, int index, int of) {
