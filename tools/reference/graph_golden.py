@@ -37,7 +37,7 @@ class Choice:
 NETWORKS = {
     # Condition number 77, for `ignore`: 3.9e-5 off in float32.
     "vgg11_bn_w8": Choice(34, 85, 2e-5, {"lrp.epsilon-plus-flat.ignore-joint": 6e-5}),
-    # The one candidate of 200 where no max-pool window has two equal winners (units alive through their bias alone).
+    # Only two candidates of 200 have no max-pool window with two equal winners (units alive through their bias alone).
     "squeezenet1_1_w16": Choice(141, 5, 2e-6),
     # Condition number 44; not the best of the candidates, but good enough.
     "alexnet_w16": Choice(76, 50, 6e-6),
