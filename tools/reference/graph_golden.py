@@ -29,24 +29,30 @@ SAME_WITHOUT_SUMS = {"gamma-flat.spread-split", "gamma-flat.absorb-joint", "epsi
 class Choice:
     picture: int
     max_condition: float  # what is accepted of the picture: its condition number,
-    max_float32_rms: float  # and that of every map
+    max_float32_rms: float  # and that of every tensor
+    hard: dict = dataclasses.field(default_factory=dict)  # but for these
     left_out: frozenset = frozenset(SAME_WITHOUT_SUMS)  # of the names of GOLDEN and ZENNIT
 
 
 NETWORKS = {
-    # Condition number 77: fully connected layers with `ignore`. float32 is up to 3.9e-5 off there, 1e-5 elsewhere.
-    "vgg11_bn_w8": Choice(34, 85, 6e-5),
-    # The one candidate of 200 where no max-pool window has two equal winners (units alive through their bias alone).
+    # Condition number 77, for `ignore`: 3.9e-5 off in float32.
+    "vgg11_bn_w8": Choice(34, 85, 2e-5, {"lrp.epsilon-plus-flat.ignore-joint": 6e-5}),
+    # Only two candidates of 200 have no max-pool window with two equal winners (units alive through their bias alone).
     "squeezenet1_1_w16": Choice(141, 5, 2e-6),
-    # Condition number 44; not the best of the candidates, but good enough: float32 is up to 3.3e-6 off.
+    # Condition number 44; not the best of the candidates, but good enough.
     "alexnet_w16": Choice(76, 50, 6e-6),
-    # Condition number 115, the best of 200; the next ones have 166, 204, 278. float32 is up to 3.8e-5 off for `epsilon`,
-    # 8e-6 for other maps.
-    "mobilenet_v2_w16": Choice(76, 130, 6e-5, frozenset({"gamma-flat.absorb-joint"})),
-    # Condition number 44, the best of 200. float32 is up to 1.4e-6 off, without `ignore` (2.5e-5), which is left out here:
-    # `vgg11_bn_w8` and `alexnet_w16` have it.
-    "vgg11_w8": Choice(127, 50, 3e-6, frozenset(SAME_WITHOUT_SUMS | {
+    # Condition number 115, the best of 200; the next ones have 166, 204, 278. Off by 1.6e-5 and 3.8e-5 in float32.
+    "mobilenet_v2_w16": Choice(76, 130, 1.5e-5, {"zennit.epsilon": 3e-5, "lrp.epsilon.absorb-joint": 6e-5},
+                               frozenset({"gamma-flat.absorb-joint"})),
+    # Condition number 44, the best of 200. `ignore`, 2.5e-5 off, is left out here: the two above have it.
+    "vgg11_w8": Choice(127, 50, 3e-6, left_out=frozenset(SAME_WITHOUT_SUMS | {
         "epsilon-plus", "epsilon-alpha2-beta1", "epsilon-alpha2-beta1-flat", "epsilon-plus-flat.ignore-joint"})),
+    # Behind a batch norm of its own, `ignore` and `spread` leave relevance with features near 0, and the average pool over
+    # four of those, of either sign, divides by their sum; `epsilon` divides by every convolution's own output. No picture
+    # suits all three: off by 1.5e-5, 1.2e-5 and 2.5e-4 here, the best of a thousand for the first two; the one best
+    # conditioned of 200, 160, has 9e-5, 9e-5 and 3e-5.
+    "densenet121_w16": Choice(9, 1200, 3e-5, {"zennit.epsilon": 4e-4},
+                              frozenset(SAME_WITHOUT_SUMS - {"epsilon.absorb-joint"})),
 }
 # What float32 finds hardest: cancelling sums, and (two or three) fully connected layers without their biases.
 SENSITIVE = (ZENNIT["epsilon"], GOLDEN["epsilon-plus-flat.ignore-joint"])
@@ -134,20 +140,19 @@ def choose(name):
 
 def statistics_of(graph, values):
     """Mean, standard deviation, least and largest of layers' outputs by name: convolutions and linear layers after
-    batch norm and the ReLU or ReLU6 that follows, pools, and blocks whose convolution a residual sum follows."""
+    batch norm and the ReLU or ReLU6 that follows, pools, blocks that a residual sum ends, and a batch norm that ends the
+    features."""
     kept = {}
     for i, node in enumerate(graph.nodes):
-        readers = [graph.nodes[j] for j in graph.consumers[i]]
-        last = i
-        if node.kind == "map" and isinstance(node.op, graph_networks.Scale):
-            continue
-        if node.kind == "map" and len(readers) == 1:
-            if readers[0].kind == "sum":
-                continue
-            if readers[0].kind == "pass":
-                last = graph.consumers[i][0]
-        if node.kind in ("map", "sum", "average") or isinstance(node.op, nn.MaxPool2d):
-            kept[node.name.removesuffix(".add")] = values[last]
+        reader = graph.nodes[graph.consumers[i][0]] if len(graph.consumers[i]) == 1 else None
+        separate = reader is not None and isinstance(reader.op, graph_networks.SeparateReLU)
+        rectified = reader is not None and reader.kind == "pass" and not separate
+        if node.kind == "map":
+            wanted = separate if isinstance(node.op, graph_networks.Scale) else reader is None or reader.kind != "sum"
+        else:
+            wanted = node.kind in ("sum", "average") or isinstance(node.op, nn.MaxPool2d)
+        if wanted:
+            kept[node.name.removesuffix(".add")] = values[graph.consumers[i][0] if rectified else i]
     return {name: np.array([v.mean(), v.std(unbiased=False), v.min(), v.max()]) for name, v in kept.items()}
 
 
@@ -199,9 +204,9 @@ def explain(name, model, merged, graph, x):
         if not key.endswith("float32_rms"):
             continue
         print(f"{name} {key} = {value[0]:.2g}")
-        if value[0] > choice.max_float32_rms:
-            raise AssertionError(f"{name} {key} is {value[0]:.3g}, expected at most {choice.max_float32_rms:g}: "
-                                 "take another picture")
+        limit = choice.hard.get(key.removesuffix(".float32_rms"), choice.max_float32_rms)
+        if value[0] > limit:
+            raise AssertionError(f"{name} {key} is {value[0]:.3g}, expected at most {limit:g}: take another picture")
     return out
 
 
