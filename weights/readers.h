@@ -14,6 +14,7 @@ Checkpoint read_safetensors(const std::shared_ptr<const MappedFile>& file);
 // Several safetensors files and the JSON index that names them, which is `file`; the others lie beside it.
 Checkpoint read_safetensors_index(const std::shared_ptr<const MappedFile>& file);
 // torch.save since PyTorch 1.6: a zip archive of stored records: NAME/data.pkl, NAME/data/KEY. `archive` is `file`'s.
+// torch.jit.save's, too.
 Checkpoint read_torch_zip(const std::shared_ptr<const MappedFile>& file, ZipArchive archive);
 // torch.save before 0.1.10: a tar archive.
 Checkpoint read_torch_tar(const std::shared_ptr<const MappedFile>& file);

@@ -41,7 +41,7 @@ class Reader {
     checkpoint.path = file_->path();
     checkpoint.format = "pytorch legacy";
     add_torch_tensors(
-        checkpoint, object, file_,
+        checkpoint, object, find_state_dict(object, file_->path()), file_,
         [this](const PickleStorage& storage) { return placed_.at(storage.key).bytes; },
         /*big_endian=*/false);
     if (at_ != file_->bytes().size()) {

@@ -105,7 +105,7 @@ class Reader {
     checkpoint.path = file_->path();
     checkpoint.format = "pytorch tar";
     add_torch_tensors(
-        checkpoint, object, file_,
+        checkpoint, object, find_state_dict(object, file_->path()), file_,
         [this](const PickleStorage& storage) { return bytes_.find(storage.key)->second; },
         /*big_endian=*/false);
     return checkpoint;
