@@ -28,6 +28,12 @@ Checkpoint read_npz(const std::shared_ptr<const MappedFile>& file, const ZipArch
 // the object and the storages' keys; then the storages.
 Checkpoint read_torch_legacy(const std::shared_ptr<const MappedFile>& file);
 
+// Format: https://onnx.ai/onnx/repo-docs/IR.html. External data lies beneath the file's own folder.
+Checkpoint read_onnx(const std::shared_ptr<const MappedFile>& file);
+
+// Whether the bytes begin like a ModelProto: ir_version, then fields of its own, as far as the first
+// MappedFile::start_size bytes go. No safetensors file does: the zeros in its header's length are no field.
+bool is_onnx(std::span<const std::byte> bytes);
 // Whether the bytes begin like a JSON object: no other text is read here.
 bool is_safetensors_index(std::span<const std::byte> bytes);
 // Whether there are records and all are .npy files.

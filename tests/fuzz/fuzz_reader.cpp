@@ -29,7 +29,7 @@ namespace {
 
 // What read_checkpoint does once it has told the format.
 void read(std::span<const std::byte> bytes) {
-  [[maybe_unused]] const auto file = MappedFile::view("fuzz", bytes);
+  [[maybe_unused]] const auto file = MappedFile::view("/nowhere/fuzz", bytes);
 #if RETRACE_FUZZ_READER == 0
   if (begins_with(bytes, 8, "{")) use(read_safetensors(file));
 #elif RETRACE_FUZZ_READER == 1  // torch's and NumPy's
@@ -45,6 +45,8 @@ void read(std::span<const std::byte> bytes) {
   if (begins_with(bytes, 257, "ustar")) use(read_torch_tar(file));
 #elif RETRACE_FUZZ_READER == 5
   if (begins_with(bytes, 0, "\x93NUMPY")) use(read_npy(file));
+#elif RETRACE_FUZZ_READER == 6
+  if (is_onnx(bytes)) use(read_onnx(file));
 #endif
 }
 

@@ -31,7 +31,7 @@ def npy(descr, fortran, shape, data):
 
 def main():
     out = pathlib.Path(sys.argv[1])
-    folders = {name: out / name for name in ("safetensors", "zip", "torch_legacy", "pickle", "torch_tar", "npy")}
+    folders = {name: out / name for name in ("safetensors", "zip", "torch_legacy", "pickle", "torch_tar", "npy", "onnx")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -45,8 +45,8 @@ def main():
          "conv.weight": ("F32", [1, 2, 1, 1], struct.pack("<2f", 1, -1)), "n": ("I64", [1], struct.pack("<q", 3))},
         {"format": "pt", "model": "x"}))
 
-    for path in FIXTURES.glob("*.zip.pt"):
-        if path.stat().st_size < 10000:
+    for path in [*FIXTURES.glob("*.zip.pt"), *FIXTURES.glob("*.jit.pt")]:
+        if path.stat().st_size < 20000:
             shutil.copy(path, folders["zip"] / path.name)
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
@@ -59,6 +59,9 @@ def main():
             for number, name in enumerate(archive.namelist()):
                 (folders["npy"] / f"{path.stem}.{number}").write_bytes(archive.read(name))
     (folders["npy"] / "by_hand").write_bytes(npy("<f4", False, (2, 3), bytes(24)))
+    for path in FIXTURES.glob("*.onnx"):
+        if path.stat().st_size < 10000:
+            shutil.copy(path, folders["onnx"] / path.name)
     for path in FIXTURES.glob("*.tar*"):
         shutil.copy(path, folders["torch_tar"] / path.name)
     for path in FIXTURES.glob("*.legacy.pt"):

@@ -34,6 +34,9 @@ std::vector<std::pair<std::string, std::string>> good_files() {
   for (const char* name : {"arrays.stored.npz", "arrays.deflated.npz"}) {
     files.emplace_back(name, read_file(fixture(name)));
   }
+  for (const char* name : {"types.onnx", "small.17.onnx", "small.training.onnx"}) {
+    files.emplace_back(name, read_file(fixture(name)));
+  }
   files.emplace_back("columns.npy",
                      npy("{'descr': '>f4', 'fortran_order': True, 'shape': (2, 3)}", std::string(24, '@')));
   // Without the zeros after its last entry, which nobody would miss.

@@ -165,7 +165,7 @@ Command add_inspect(CLI::App& program) {
   CLI::App* const app = program.add_subcommand("inspect", "Show what a weight file holds");
   auto path = std::make_shared<std::filesystem::path>();
   auto json = std::make_shared<bool>(false);
-  app->add_option("file", *path, "safetensors or its index, .pth, .pt, .th, .npz, or a folder of .npy")
+  app->add_option("file", *path, "safetensors or its index, .pth, .pt, .th, .onnx, .npz, or a folder of .npy")
       ->required();
   app->add_flag("--json", *json, "One JSON object on standard output");
   return {app, [path, json] { return run(*path, *json); }};
