@@ -37,8 +37,10 @@ LedgerTotals Ledger::totals(std::size_t image) const {
 void LedgerKeeper::begin(const Walk& walk) {
   const int nodes = walk.tape().size();
   images_ = int(walk.node(0).value.dim(0));
-  // At most one entering dot a row, and two contributions a node, each with one new dot; likewise two gates.
-  dots_ = Tensor(walk.device(), {4 * nodes + 4, images_}, ElementType::f64);
+  // At most one entering dot a row, and a contribution an input, each with one new dot; two gates a row.
+  int inputs = 0;
+  for (NodeId id = 0; id < nodes; ++id) walk.node(id).each_input([&](NodeId) { ++inputs; });
+  dots_ = Tensor(walk.device(), {nodes + inputs + 4, images_}, ElementType::f64);
   gates_ = Tensor(walk.device(), {2 * nodes + 2, images_, sums_doubles}, ElementType::f64);
   next_dot_ = next_gate_ = 0;
   last_dot_.assign(std::size_t(nodes), -1);

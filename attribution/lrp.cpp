@@ -1,87 +1,14 @@
 #include "attribution/lrp.h"
 
+#include <cmath>
+#include <set>
 #include <utility>
+
+#include "attribution/lrp_maps.h"
 
 namespace retrace {
 
 using namespace kernels;
-
-// A linear sum with everything that meets in it: what a rule is applied to.
-struct LrpRule::Sum {
-  NodeId node;
-  std::vector<Arm> arms;
-  Tensor c, v;        // relevance per unit, and the value it is per unit of
-  bool signed_value;  // v can be negative
-};
-
-namespace {
-
-// Runs a linear node's map with other weights: y = part(x) · w (+ bias) (+ residual).
-void run_map(Walk& walk, NodeId map_node, const Tensor& x, Part part, float alpha, const Tensor& w,
-             const Tensor* bias, const float* residual, const Tensor& y) {
-  const Node& node = walk.node(map_node);
-  const Stream stream = walk.device().stream();
-  const float* const b = bias && *bias ? bias->data() : nullptr;
-  if (node.op == Op::conv2d) {
-    walk.device().kernels().conv2d_fprop({.shape = node.conv,
-                                          .x = x.data(),
-                                          .part = part,
-                                          .w = w.data(),
-                                          .alpha = alpha,
-                                          .bias = b,
-                                          .residual = residual,
-                                          .y = y.data()},
-                                         stream);
-  } else {
-    walk.device().kernels().linear_fprop({.n = int(y.dim(0)),
-                                          .c = int(w.dim(1)),
-                                          .k = int(w.dim(0)),
-                                          .x = x.data(),
-                                          .part = part,
-                                          .w = w.data(),
-                                          .alpha = alpha,
-                                          .bias = b,
-                                          .residual = residual,
-                                          .y = y.data()},
-                                         stream);
-  }
-}
-
-// dx = alpha · part(multiply) ⊙ mapᵀ(s) + pending
-void run_back(Walk& walk, NodeId map_node, const Tensor& s, const Tensor& w, float alpha,
-              const float* multiply, Part part, const Walk::Sink& sink) {
-  const Node& node = walk.node(map_node);
-  const Stream stream = walk.device().stream();
-  if (node.op == Op::conv2d) {
-    walk.device().kernels().conv2d_dgrad({.shape = node.conv,
-                                          .dy = {s.data()},
-                                          .w = w.data(),
-                                          .alpha = alpha,
-                                          .multiply = multiply,
-                                          .part = part,
-                                          .epilogue = sink.epilogue,
-                                          .dx = sink.out.data()},
-                                         stream);
-  } else {
-    walk.device().kernels().linear_dgrad({.n = int(s.dim(0)),
-                                          .c = int(w.dim(1)),
-                                          .k = int(w.dim(0)),
-                                          .dy = {s.data()},
-                                          .w = w.data(),
-                                          .alpha = alpha,
-                                          .multiply = multiply,
-                                          .part = part,
-                                          .epilogue = sink.epilogue,
-                                          .dx = sink.out.data()},
-                                         stream);
-  }
-}
-
-PartKey mirrored(PartKey key) {
-  return {key.all, key.negative, key.positive};
-}
-
-}  // namespace
 
 LrpRule::LrpRule(LrpOptions options) : options_(std::move(options)) {
   check(options_);
@@ -94,6 +21,8 @@ void LrpRule::begin(Walk& walk) {
 LayerRule LrpRule::rule_for(const Walk& walk, NodeId id) const {
   const Node& node = walk.node(id);
   if (node.op == Op::linear) return options_.linear;
+  // A batch norm no convolution could take in: one product a sum, which leaves nothing to weigh against each other.
+  if (node.conv.c == node.conv.groups && node.conv.r == 1 && node.conv.s == 1) return LayerRule::epsilon;
   return walk.node(node.x).op == Op::input ? options_.first : options_.conv;
 }
 
@@ -115,13 +44,36 @@ void LrpRule::propagate(Walk& walk, NodeId id) {
                 ": relevance needs a convolution or fully connected layer at the input, not " +
                 op_name(node.op));
   }
-  if (node.op == Op::add || node.op == Op::avg_pool || node.op == Op::global_avg_pool) return norm(walk, id);
-  // ReLU, max-pool, option-A shortcut: relevance passes as a gradient does.
+  if (node.op == Op::add || node.op == Op::avg_pool || node.op == Op::global_avg_pool ||
+      node.op == Op::adaptive_avg_pool) {
+    return norm(walk, id);
+  }
+  if (node.op == Op::relu && std::isfinite(node.ceiling)) return clamped(walk, id);
+  // ReLU, max-pool, option-A shortcut, concatenation: relevance passes as a gradient does.
   keeper_.row(walk, id, "pass");
   const Tensor c = walk.gated_signal(id);
   keeper_.entering(walk, id, c);
-  keeper_.before(walk, node.x);
+  std::set<NodeId> inputs;  // a concatenation may hold one twice
+  node.each_input([&](NodeId to) {
+    if (walk.needed(to)) inputs.insert(to);
+  });
+  for (const NodeId to : inputs) keeper_.before(walk, to);
   propagate_plain(walk, id, c);
+  for (const NodeId to : inputs) keeper_.after(walk, to);
+}
+
+// ReLU6: relevance passes at the ceiling too, where no gradient does. Per unit of what goes in it is less there.
+void LrpRule::clamped(Walk& walk, NodeId id) {
+  const Node& node = walk.node(id);
+  keeper_.row(walk, id, "pass");
+  keeper_.entering(walk, id, walk.signal(id));
+  keeper_.before(walk, node.x);
+  auto sink = walk.sink(node.x, false);
+  walk.device().kernels().relu_pass(
+      {node.value.size(), walk.signal(id).data(), walk.node(node.x).value.data(), node.ceiling,
+       sink.epilogue.pending, sink.out.data()},
+      walk.device().stream());
+  walk.commit(std::move(sink));
   keeper_.after(walk, node.x);
 }
 
@@ -152,43 +104,14 @@ void LrpRule::norm(Walk& walk, NodeId id) {
   each([&](NodeId to) { keeper_.after(walk, to); });
 }
 
-// The skip connection as an arm of the block's tail, if it is one linear map with it: a value that cannot be
-// negative and joins as it is, or a downsampling convolution that nobody else reads.
-std::optional<LrpRule::Arm> LrpRule::joint_arm(const Walk& walk, NodeId residual) const {
+// The skip connection as an arm of the block's tail, one linear map with it: a downsampling convolution that nobody else
+// reads, else a value that joins as it is.
+LrpRule::Arm LrpRule::joint_arm(const Walk& walk, NodeId residual) {
   const Node& skip = walk.node(residual);
-  if (skip.nonnegative) return Arm{residual, no_node};
-  if ((skip.op == Op::conv2d || skip.op == Op::linear) && !skip.relu && skip.residual == no_node &&
-      walk.node(skip.x).nonnegative && walk.tape().consumers(residual) == 1) {
-    return Arm{skip.x, residual};
-  }
-  return std::nullopt;
-}
-
-// The sum over all arms of their positive, negative or absolute products, without bias.
-Tensor LrpRule::products(Walk& walk, const Sum& sum, PartKey key) const {
-  Tensor y(walk.device(), sum.v.shape());
-  const float* before = nullptr;
-  if (key.positive > 0) {  // a nonnegative skip counts among the positive products
-    for (const Arm& arm : sum.arms) {
-      if (arm.map_node == no_node) before = walk.node(arm.from).value.data();
-    }
-  }
-  for (const Arm& arm : sum.arms) {
-    if (arm.map_node == no_node) continue;
-    const Node& from = walk.node(arm.from);
-    const LinearMap& map = *walk.node(arm.map_node).map;
-    if (from.nonnegative) {
-      run_map(walk, arm.map_node, from.value, Part::all, 1, map.weight(key), nullptr, before, y);
-    } else {
-      // A negative value turns the products' signs; |w| must meet |x|.
-      const bool absolute = key == parts::absolute;
-      run_map(walk, arm.map_node, from.value, Part::positive, 1, map.weight(key), nullptr, before, y);
-      run_map(walk, arm.map_node, from.value, Part::negative, absolute ? -1.0f : 1.0f,
-              map.weight(absolute ? key : mirrored(key)), nullptr, y.data(), y);
-    }
-    before = y.data();
-  }
-  return y;
+  const bool linear =
+      (skip.op == Op::conv2d || skip.op == Op::linear) && !skip.relu && skip.residual == no_node;
+  if (linear && walk.tape().consumers(residual) == 1) return {skip.x, residual};
+  return {residual, no_node};
 }
 
 void LrpRule::linear_map(Walk& walk, NodeId id) {
@@ -202,10 +125,8 @@ void LrpRule::linear_map(Walk& walk, NodeId id) {
   Sum sum{id, {{node.x, id}}, walk.signal(id), node.value, !node.relu};
   keeper_.row(walk, id, layer_rule_name(rule));
   if (node.residual != no_node) {
-    const auto arm =
-        options_.residual == ResidualPolicy::joint ? joint_arm(walk, node.residual) : std::nullopt;
-    if (arm) {
-      sum.arms.push_back(*arm);
+    if (options_.residual == ResidualPolicy::joint) {
+      sum.arms.push_back(joint_arm(walk, node.residual));
     } else {
       // The residual sum under the norm rule, then this branch's own output. That is computed once more: as a
       // difference from the sum it would lose its digits where the branches cancel.
@@ -348,133 +269,6 @@ void LrpRule::linear_map(Walk& walk, NodeId id) {
   device.kernels().relevance_gate(gate, device.stream());
   keeper_.gate_done(walk, count);
   send(walk, sum, terms);
-}
-
-void LrpRule::send(Walk& walk, const Sum& sum, const std::vector<Term>& terms) {
-  for (const Arm& arm : sum.arms) {
-    if (!walk.needed(arm.from)) continue;
-    const Node& from = walk.node(arm.from);
-    keeper_.before(walk, arm.from);
-    if (arm.map_node == no_node) {
-      // The identity is a positive weight of 1.
-      Tensor total;
-      for (const Term& term : terms) {
-        const float a = term.weights.all + term.weights.positive;
-        if (a == 0) continue;
-        if (!total && a == 1) {
-          total = term.signal;
-          continue;
-        }
-        Tensor next(walk.device(), term.signal.shape());
-        walk.device().kernels().combine(
-            {next.size(), a, 1, term.signal.data(), total ? total.data() : nullptr, next.data()},
-            walk.device().stream());
-        total = next;
-      }
-      if (total) walk.pass(arm.from, total);
-    } else if (from.op == Op::input) {
-      send_to_input(walk, arm.map_node, terms);
-    } else {
-      if (!from.nonnegative) {
-        throw Error("layer " + walk.node(arm.map_node).name + ": relevance through a layer whose input (" +
-                    from.name + ") can be negative is only defined here at the network's own input");
-      }
-      for (const Term& term : terms) {
-        auto sink = walk.sink(arm.from, false);
-        run_back(walk, arm.map_node, term.signal, walk.node(arm.map_node).map->weight(term.weights), 1,
-                 nullptr, Part::all, sink);
-        walk.commit(std::move(sink));
-      }
-    }
-    keeper_.after(walk, arm.from);
-  }
-}
-
-// At the input the signal turns into relevance. Pixels are signed: under a clamped weight the positive and the
-// negative ones go back through opposite halves.
-void LrpRule::send_to_input(Walk& walk, NodeId map_node, const std::vector<Term>& terms) {
-  const Node& node = walk.node(map_node);
-  const float* const x = walk.node(node.x).value.data();
-  for (const Term& term : terms) {
-    const auto back = [&](PartKey key, Part part, float alpha) {
-      auto sink = walk.sink(node.x, false);
-      run_back(walk, map_node, term.signal, node.map->weight(key), alpha, x, part, sink);
-      walk.commit(std::move(sink));
-    };
-    if (term.weights.positive == 0 && term.weights.negative == 0) {
-      back(term.weights, Part::all, 1);
-    } else if (term.weights == parts::absolute) {
-      back(parts::absolute, Part::positive, 1);
-      back(parts::absolute, Part::negative, -1);
-    } else {
-      back(term.weights, Part::positive, 1);
-      back(mirrored(term.weights), Part::negative, 1);
-    }
-  }
-}
-
-// Rules that look at the pixels' range, or not at the pixels at all.
-void LrpRule::first_layer(Walk& walk, const Sum& sum, LayerRule rule) {
-  const Node& node = walk.node(sum.node);
-  if (walk.node(node.x).op != Op::input) {
-    throw Error("layer " + node.name + ": " + layer_rule_name(rule) + " is a rule for the first layer only");
-  }
-  Device& device = walk.device();
-  const Tensor& x = walk.node(node.x).value;
-  const LinearMap& map = *node.map;
-  const Tensor *weights = nullptr, *weights_low = nullptr, *weights_high = nullptr;
-  Tensor low, high, d(device, sum.v.shape()), s(device, sum.v.shape());
-  if (rule == LayerRule::z_box) {
-    weights = &map.weight();
-    weights_low = &map.weight(parts::positive);
-    weights_high = &map.weight(parts::negative);
-    const auto constant = [&](const std::array<float, 4>& values) {
-      const std::int64_t channels = x.shape().back();
-      if (channels > std::int64_t(values.size())) throw Error("z-box: a picture has at most 4 channels");
-      std::vector<float> host(std::size_t(x.size()));
-      for (std::size_t i = 0; i < host.size(); ++i) host[i] = values[i % std::size_t(channels)];
-      return Tensor::from_host(device, x.shape(), host);
-    };
-    low = constant(options_.low);
-    high = constant(options_.high);
-    run_map(walk, sum.node, x, Part::all, 1, *weights, nullptr, nullptr, d);
-    run_map(walk, sum.node, low, Part::all, -1, *weights_low, nullptr, d.data(), d);
-    run_map(walk, sum.node, high, Part::all, -1, *weights_high, nullptr, d.data(), d);
-  } else {
-    weights = rule == LayerRule::flat ? &map.ones() : &map.squared();
-    Tensor ones(device, x.shape());
-    device.kernels().fill({ones.size(), 1.0f, ones.data()}, device.stream());
-    run_map(walk, sum.node, ones, Part::all, 1, *weights, nullptr, nullptr, d);
-  }
-  const int n = int(sum.v.dim(0));
-  const long long count = sum.v.size() / n;
-  device.kernels().relevance_gate({.rule = GateRule::ratio,
-                                   .bias = BiasPolicy::ignore,
-                                   .epsilon = options_.epsilon_value(),
-                                   .n = n,
-                                   .channels = int(sum.v.shape().back()),
-                                   .count = count,
-                                   .c = sum.c.data(),
-                                   .v = sum.v.data(),
-                                   .positive = d.data(),
-                                   .s = s.data(),
-                                   .sums = keeper_.gate_sums(walk, count)},
-                                  device.stream());
-  keeper_.gate_done(walk, count);
-  keeper_.before(walk, node.x);
-  const auto back = [&](const Tensor& w, float alpha, const float* multiply) {
-    auto sink = walk.sink(node.x, false);
-    run_back(walk, sum.node, s, w, alpha, multiply, Part::all, sink);
-    walk.commit(std::move(sink));
-  };
-  if (rule == LayerRule::z_box) {
-    back(*weights, 1, x.data());
-    back(*weights_low, -1, low.data());
-    back(*weights_high, -1, high.data());
-  } else {
-    back(*weights, 1, nullptr);
-  }
-  keeper_.after(walk, node.x);
 }
 
 }  // namespace retrace

@@ -74,12 +74,14 @@ class LrpRule : public GradientRule {
   void linear_map(Walk& walk, NodeId id);
   void first_layer(Walk& walk, const Sum& sum, LayerRule rule);
   void norm(Walk& walk, NodeId id);
+  void clamped(Walk& walk, NodeId id);
   LayerRule rule_for(const Walk& walk, NodeId id) const;
-  std::optional<Arm> joint_arm(const Walk& walk, NodeId residual) const;
+  static Arm joint_arm(const Walk& walk, NodeId residual);
 
   Tensor products(Walk& walk, const Sum& sum, PartKey key) const;
   void send(Walk& walk, const Sum& sum, const std::vector<Term>& terms);
-  void send_to_input(Walk& walk, NodeId map_node, const std::vector<Term>& terms);
+  static void send_as_it_is(Walk& walk, NodeId to, const std::vector<Term>& terms);
+  static void send_to_signed(Walk& walk, const Arm& arm, const std::vector<Term>& terms);
 
   LrpOptions options_;
   LedgerKeeper keeper_;

@@ -8,8 +8,9 @@ namespace retrace {
 using namespace kernels;
 
 const char* op_name(Op op) {
-  constexpr const char* names[] = {"input", "conv2d", "linear",   "max_pool", "avg_pool",   "global_avg_pool",
-                                   "relu",  "add",    "shortcut", "softmax",  "batch_norm", "dropout"};
+  constexpr const char* names[] = {"input",           "conv2d",  "linear", "max_pool",         "avg_pool",
+                                   "global_avg_pool", "relu",    "add",    "shortcut",         "softmax",
+                                   "batch_norm",      "dropout", "concat", "adaptive_avg_pool"};
   return names[std::size_t(op)];
 }
 
@@ -38,8 +39,11 @@ NodeId Tape::find(const std::string& name) const {
 }
 
 int Tape::consumers(NodeId id) const {
-  return int(std::count_if(nodes_.begin(), nodes_.end(),
-                           [&](const Node& n) { return n.x == id || n.residual == id; }));
+  return int(std::count_if(nodes_.begin(), nodes_.end(), [&](const Node& n) {
+    bool reads = false;
+    n.each_input([&](NodeId from) { reads = reads || from == id; });
+    return reads;
+  }));
 }
 
 NodeId Tape::input(Tensor x, std::string name) {
@@ -168,16 +172,58 @@ NodeId Tape::global_avg_pool(NodeId x, std::string name) {
   return append(std::move(node));
 }
 
-NodeId Tape::relu(NodeId x, std::string name) {
+NodeId Tape::adaptive_avg_pool(NodeId x, int p, int q, std::string name) {
+  const Tensor& in = value(x);
+  require(in.shape().size() == 4, name, "a pool takes NHWC, not " + to_string(in.shape()));
+  Node node{.op = Op::adaptive_avg_pool, .name = std::move(name), .x = x};
+  node.nonnegative = this->node(x).nonnegative;
+  node.value = Tensor(*device_, {in.dim(0), p, q, in.dim(3)});
+  device_->kernels().adaptive_avg_pool_fprop(
+      {int(in.dim(0)), int(in.dim(1)), int(in.dim(2)), int(in.dim(3)), p, q, in.data(), node.value.data()},
+      device_->stream());
+  return append(std::move(node));
+}
+
+NodeId Tape::concat(const std::vector<NodeId>& parts, std::string name) {
+  require(!parts.empty(), name, "nothing to concatenate");
+  Node node{
+      .op = Op::concat, .name = std::move(name), .x = parts[0], .more = {parts.begin() + 1, parts.end()}};
+  Shape shape = value(parts[0]).shape();
+  shape.back() = 0;
+  node.nonnegative = true;
+  for (const NodeId part : parts) {
+    Shape other = value(part).shape();
+    shape.back() += other.back();
+    other.back() = shape.back();
+    require(other == shape, node.name,
+            "inputs " + to_string(value(parts[0]).shape()) + " and " + to_string(value(part).shape()) +
+                " differ in more than channels");
+    node.nonnegative = node.nonnegative && this->node(part).nonnegative;
+  }
+  node.value = Tensor(*device_, shape);
+  const PixelView view = pixels_of(node.value);
+  int offset = 0;
+  for (const NodeId part : parts) {
+    const int channels = pixels_of(value(part)).channels;
+    device_->kernels().concat_fprop(
+        {view.pixels, channels, view.channels, offset, value(part).data(), node.value.data()},
+        device_->stream());
+    offset += channels;
+  }
+  return append(std::move(node));
+}
+
+NodeId Tape::relu(NodeId x, std::string name, float ceiling) {
   const Tensor& in = value(x);
   Node node{.op = Op::relu, .name = std::move(name), .x = x};
+  node.ceiling = ceiling;
   node.relu = node.nonnegative = true;
   node.value = Tensor(*device_, in.shape());
   node.relu_mask = mask_for(in);
   const PixelView view = pixels_of(in);
-  device_->kernels().relu_fprop(
-      {view.pixels, view.channels, in.data(), node.value.data(), node.relu_mask.data<std::uint8_t>()},
-      device_->stream());
+  device_->kernels().relu_fprop({view.pixels, view.channels, in.data(), node.value.data(),
+                                 node.relu_mask.data<std::uint8_t>(), ceiling},
+                                device_->stream());
   return append(std::move(node));
 }
 

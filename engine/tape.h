@@ -2,6 +2,7 @@
 // a convolution node is relu(conv(x) + bias + residual). The tape itself does not change when it is walked back,
 // so any number of walks, under any rules, reuse one forward pass.
 #pragma once
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,7 +29,9 @@ enum class Op : std::uint8_t {
   shortcut,
   softmax,
   batch_norm,
-  dropout
+  dropout,
+  concat,
+  adaptive_avg_pool
 };
 const char* op_name(Op op);
 
@@ -54,22 +57,32 @@ struct DropoutPlan {
 struct Node {
   Op op = Op::input;
   std::string name;
-  NodeId x = no_node;         // first input
-  NodeId residual = no_node;  // conv2d, linear: what was added before the ReLU; add: the second summand
-  Tensor value{};             // NHWC, or [N, C] after linear and global_avg_pool
-  bool relu = false;          // the node ends in a ReLU
-  bool nonnegative = false;   // no value of this node can be below 0
-  Tensor relu_mask{};         // u8, where relu
-  Tensor argmax{};            // i32, of max_pool
-  std::shared_ptr<const LinearMap> map{};   // conv2d, linear
-  kernels::Conv2dShape conv{};              // conv2d
-  kernels::PoolShape pool{};                // max_pool, avg_pool
-  bool count_include_pad = true;            // avg_pool
-  int stride = 1;                           // shortcut
-  bool log = false;                         // softmax
-  std::shared_ptr<const BatchNorm> norm{};  // batch_norm
-  Tensor mean{}, inverse_std{};             // batch_norm: this batch's
-  DropoutPlan drop{};                       // dropout
+  NodeId x = no_node;          // first input
+  NodeId residual = no_node;   // conv2d, linear: what was added before the ReLU; add: the second summand
+  std::vector<NodeId> more{};  // concat: the inputs behind the first
+  Tensor value{};              // NHWC, or [N, C] after linear and global_avg_pool
+  bool relu = false;           // the node ends in a ReLU
+  bool nonnegative = false;    // no value of this node can be below 0
+  float ceiling = std::numeric_limits<float>::infinity();  // relu: what its values are cut at, 6 in a ReLU6
+  Tensor relu_mask{};                                      // u8, where relu
+  Tensor argmax{};                                         // i32, of max_pool
+  std::shared_ptr<const LinearMap> map{};                  // conv2d, linear
+  kernels::Conv2dShape conv{};                             // conv2d
+  kernels::PoolShape pool{};                               // max_pool, avg_pool
+  bool count_include_pad = true;                           // avg_pool
+  int stride = 1;                                          // shortcut
+  bool log = false;                                        // softmax
+  std::shared_ptr<const BatchNorm> norm{};                 // batch_norm
+  Tensor mean{}, inverse_std{};                            // batch_norm: this batch's
+  DropoutPlan drop{};                                      // dropout
+
+  // visit(NodeId), for every input in order; one that is read twice comes twice.
+  template <typename Visit>
+  void each_input(Visit visit) const {
+    if (x != no_node) visit(x);
+    if (residual != no_node) visit(residual);
+    for (const NodeId id : more) visit(id);
+  }
 };
 
 // What conv2d and linear fuse behind the sum.
@@ -94,7 +107,12 @@ class Tape {
   NodeId max_pool(NodeId x, kernels::PoolShape window, std::string name);
   NodeId avg_pool(NodeId x, kernels::PoolShape window, bool count_include_pad, std::string name);
   NodeId global_avg_pool(NodeId x, std::string name);
-  NodeId relu(NodeId x, std::string name);
+  // NHWC to [N, p, q, C]: torch.nn.AdaptiveAvgPool2d.
+  NodeId adaptive_avg_pool(NodeId x, int p, int q, std::string name);
+  // min(max(x, 0), ceiling)
+  NodeId relu(NodeId x, std::string name, float ceiling = std::numeric_limits<float>::infinity());
+  // Of channels: [N, H, W, C1], [N, H, W, C2], … to [N, H, W, C1 + C2 + …].
+  NodeId concat(const std::vector<NodeId>& parts, std::string name);
   NodeId add(NodeId a, NodeId b, bool relu, std::string name);
   // Option A of He et al. 2016: subsample by stride, zero-pad to k channels.
   NodeId shortcut(NodeId x, int k, int stride, std::string name);

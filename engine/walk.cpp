@@ -20,8 +20,7 @@ Walk::Walk(const Tape& tape, Rule& rule, NodeId start, const std::vector<NodeId>
   }
   for (NodeId id = 0; id <= start; ++id) {
     const Node& node = tape.node(id);
-    needed_[std::size_t(id)] =
-        wanted_[std::size_t(id)] || rule.uses(node) || needed(node.x) || needed(node.residual);
+    needed_[std::size_t(id)] = wanted_[std::size_t(id)] || rule.uses(node) || needs_input(node);
   }
 }
 
@@ -44,10 +43,16 @@ std::map<NodeId, Tensor> Walk::run(const Tensor& seed) {
       continue;
     }
     if (wanted_[std::size_t(id)]) result[id] = signal(id);
-    if (rule_->uses(node(id)) || needed(node(id).x) || needed(node(id).residual)) rule_->propagate(*this, id);
+    if (rule_->uses(node(id)) || needs_input(node(id))) rule_->propagate(*this, id);
     signals_[std::size_t(id)] = {};
   }
   return result;
+}
+
+bool Walk::needs_input(const Node& node) const {
+  bool needs = false;
+  node.each_input([&](NodeId from) { needs = needs || needed(from); });
+  return needs;
 }
 
 Tensor Walk::gated_signal(NodeId id) {
@@ -207,6 +212,22 @@ void GradientRule::propagate_plain(Walk& walk, NodeId id, const Tensor& dy) {
       if (walk.needed(node.x)) walk.pass(node.x, dy);
       if (walk.needed(node.residual)) walk.pass(node.residual, dy);
       return;
+    case Op::concat: {
+      const PixelView view = pixels_of(node.value);
+      int offset = 0;
+      node.each_input([&](NodeId part) {
+        const int channels = pixels_of(walk.node(part).value).channels;
+        if (walk.needed(part)) {
+          auto sink = walk.sink(part);
+          launch.concat_backward(
+              {view.pixels, channels, view.channels, offset, dy.data(), sink.epilogue, sink.out.data()},
+              stream);
+          walk.commit(std::move(sink));
+        }
+        offset += channels;
+      });
+      return;
+    }
     case Op::softmax: {
       Tensor dx(walk.device(), node.value.shape());
       launch.softmax_backward({int(in[0]), int(in[1]), node.log, node.value.data(), dy.data(), dx.data()},
@@ -233,6 +254,12 @@ void GradientRule::propagate_plain(Walk& walk, NodeId id, const Tensor& dy) {
     case Op::avg_pool:
       launch.avg_pool_backward({node.pool, node.count_include_pad, dy.data(), sink.epilogue, sink.out.data()},
                                stream);
+      break;
+    case Op::adaptive_avg_pool:
+      launch.adaptive_avg_pool_backward(
+          {int(in[0]), int(in[1]), int(in[2]), int(in[3]), int(node.value.dim(1)), int(node.value.dim(2)),
+           dy.data(), sink.epilogue, sink.out.data()},
+          stream);
       break;
     case Op::global_avg_pool:
       launch.global_avg_pool_backward(

@@ -52,6 +52,8 @@ class Walk {
     bool gated = false;     // the ReLU mask has been applied
   };
 
+  bool needs_input(const Node& node) const;
+
   const Tape* tape_;
   Rule* rule_;
   NodeId start_;

@@ -6,8 +6,10 @@ set(RETRACE_KERNEL_SOURCES
   conv/wgrad_tiled.cu
   conv/launch.cu
   ops/activation.cu
+  ops/adaptive_pool.cu
   ops/batch_norm.cu
   ops/cam.cu
+  ops/concat.cu
   ops/cross_entropy.cu
   ops/dropout.cu
   ops/elementwise.cu

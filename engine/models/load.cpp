@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "engine/models/graph.h"
 #include "weights/match.h"
 #include "weights/seeded.h"
 #include "weights/sha256.h"
@@ -18,21 +19,32 @@ namespace {
 
 std::vector<weights::TensorSpec> specs_of(const CheckpointFit& fit) {
   std::vector<weights::TensorSpec> specs;
-  for (auto& [name, shape] : model_parameters(fit.model, fit.classes, fit.folded))
-    specs.push_back({name, shape});
+  for (const ParameterSpec& spec : model_parameters(fit.model, fit.classes, fit.folded))
+    specs.push_back({spec.name, spec.shape});
   return specs;
+}
+
+// Whether the batch norms behind convolutions are gone from a checkpoint whose names are the model's own; the first one tells.
+// A model without any is the same either way.
+bool is_folded(const weights::Checkpoint& named, const NetGraph& graph) {
+  for (const int index : graph.listed) {
+    const LayerPlan& layer = graph.layers[std::size_t(index)];
+    if (layer.norm.empty()) continue;
+    return !named.find(layer.norm + ".weight") && (layer.bias || named.find(layer.module + ".bias"));
+  }
+  return false;
 }
 
 // Head and folding of a checkpoint whose names are the model's own.
 CheckpointFit read_as(const weights::Checkpoint& named, const std::string& model,
                       const weights::Naming& naming) {
   CheckpointFit fit{model, model_info(model).classes, false, naming};
-  const std::string head = model_parameters(model).back().name;  // "fc.bias"
-  if (const auto* bias = named.find(head);
+  const NetGraph graph = model_graph(model);
+  if (const auto* bias = named.find(graph.head().module + ".bias");
       bias && bias->shape.size() == 1 && bias->shape[0] >= 1 && bias->shape[0] <= 1'000'000) {
     fit.classes = int(bias->shape[0]);
   }
-  fit.folded = named.find("conv1.bias") && !named.find("bn1.weight");
+  fit.folded = is_folded(named, graph);
   for (const weights::MatchRow& row : weights::compare(named, specs_of(fit))) {
     fit.taken += row.kind == weights::MatchKind::taken;
     fit.ignored += row.kind == weights::MatchKind::ignored;
@@ -71,13 +83,15 @@ std::vector<CheckpointFit> rank_models(const weights::Checkpoint& checkpoint) {
   bool first = true;
   for (const weights::Naming& naming : weights::namings(checkpoint.tensors)) {
     const weights::Checkpoint named = weights::renamed(checkpoint, naming);
-    const weights::HostTensor* const stem = named.find("conv1.weight");
-    const std::int64_t width = stem && stem->shape.size() == 4 ? stem->shape[0] : 0;
     for (std::size_t i = 0; i < ranked.size(); ++i) {
       // The stem tells the width; a network of another than the usual one has it in its name. Not every model comes in
       // every width.
       std::string name = model_catalog()[i].name;
-      if (width >= 1 && width <= 1024 && width != model_parameters(name).front().shape[0]) {
+      const NetGraph graph = model_graph(name);
+      const LayerPlan& usual = graph.layers[std::size_t(graph.listed.front())];
+      const weights::HostTensor* const stem = named.find(usual.module + ".weight");
+      const std::int64_t width = stem && stem->shape.size() == 4 ? stem->shape[0] : 0;
+      if (width >= 1 && width <= 1024 && width != usual.out) {
         const std::string narrow = fmt::format("{}_w{}", name, width);
         if (is_model(narrow)) name = narrow;
       }

@@ -30,6 +30,8 @@ struct ModelInfo {
 struct ParameterSpec {
   std::string name;  // as in the checkpoint: "layer1.0.conv1.weight"
   Shape shape;       // as in the checkpoint: convolutions KCRS
+  int side =
+      0;  // a fully connected weight [K, C · side · side] over a flattened image of that side; 0: over a vector
 };
 
 // One tensor of a checkpoint, in the order of the specs.

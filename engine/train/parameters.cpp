@@ -28,6 +28,14 @@ Shape device_shape(const Shape& shape) {
   return shape.size() == 4 ? Shape{shape[0], shape[2], shape[3], shape[1]} : shape;
 }
 
+// The KCRS that is laid out as KRSC on the device: a convolution's, or a fully connected layer's over a flattened image.
+// Empty for all other parameters.
+Shape kcrs_of(const ParameterSpec& spec) {
+  if (spec.shape.size() == 4) return spec.shape;
+  if (spec.side <= 1) return {};
+  return {spec.shape[0], spec.shape[1] / (std::int64_t(spec.side) * spec.side), spec.side, spec.side};
+}
+
 std::int64_t count(const Shape& shape) {
   std::int64_t size = 1;
   for (const auto d : shape) size *= d;
@@ -74,7 +82,7 @@ ParameterStore::ParameterStore(Device& device, std::vector<ParameterSpec> specs,
     p.kind = kind_of(p.spec);
     std::vector<float>& to = host[std::size_t(p.kind)];
     p.first = std::int64_t(to.size());
-    const Shape& s = p.spec.shape;
+    const Shape s = kcrs_of(p.spec);
     const std::vector<float> packed =
         s.size() == 4 ? weights::kcrs_to_krsc(values[i].values, s[0], s[1], s[2], s[3]) : values[i].values;
     to.insert(to.end(), packed.begin(), packed.end());
@@ -104,10 +112,10 @@ const Parameter& ParameterStore::at(const std::string& name) const {
 std::vector<ParameterValue> ParameterStore::to_host(const ParameterArrays& arrays) const {
   std::vector<ParameterValue> result;
   for (const Parameter& p : parameters_) {
-    const Shape& s = p.spec.shape;
-    std::vector<float> values = arrays[std::size_t(p.kind)].slice(p.first, {count(s)}).to_host();
-    if (s.size() == 4) values = weights::krsc_to_kcrs(values, s[0], s[1], s[2], s[3]);
-    result.push_back({s, std::move(values)});
+    std::vector<float> values = arrays[std::size_t(p.kind)].slice(p.first, {count(p.spec.shape)}).to_host();
+    if (const Shape s = kcrs_of(p.spec); !s.empty())
+      values = weights::krsc_to_kcrs(values, s[0], s[1], s[2], s[3]);
+    result.push_back({p.spec.shape, std::move(values)});
   }
   return result;
 }

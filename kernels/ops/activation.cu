@@ -1,8 +1,10 @@
 // ReLU and sums:
-//   relu_fprop     y = max(x, 0), and one bit per value: x > 0
+//   relu_fprop     y = min(max(x, 0), ceiling), and one bit per value: 0 < x < ceiling. Ceiling 6 is ReLU6 (Howard et al.
+//                  2017; Sandler et al. 2018); an infinite one is none, and a mask's bit is x > 0
 //   add_fprop      y = a + b or max(a + b, 0), and the bits of the latter
 //   relu_backward  dx = mask ⊙ (dy + pending)
-// max(x, 0) is `x < 0 ? 0 : x`, so NaN stays NaN, as in PyTorch; its mask bit is 0.
+// max(x, 0) is `x < 0 ? 0 : x`, and min(x, ceiling) likewise, so NaN stays NaN, as in PyTorch; its mask bit is 0. So is
+// the ceiling's own: PyTorch's hardtanh passes no gradient there.
 //
 // Shapes: [pixels, c] float32, mask [pixels, mask_pitch(c)] bytes.
 //
@@ -37,8 +39,8 @@ __device__ __forceinline__ bool span_of(int pixels, int c, Span& span) {
 
 // A null b adds nothing.
 template <bool Wide>
-__global__ void __launch_bounds__(threads)
-    add_relu(int pixels, int c, const float* a, const float* b, bool relu, float* y, std::uint8_t* mask) {
+__global__ void __launch_bounds__(threads) add_relu(int pixels, int c, const float* a, const float* b,
+                                                    bool relu, float ceiling, float* y, std::uint8_t* mask) {
   Span span;
   if (!span_of(pixels, c, span)) return;
   float v[8];
@@ -50,11 +52,12 @@ __global__ void __launch_bounds__(threads)
     for (int j = 0; j < 8; ++j) v[j] += other[j];
   }
   if (relu) {
+    const bool open = ceiling == INFINITY;  // an infinite x is below that
     unsigned bits = 0;
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
-      bits |= unsigned(v[j] > 0.0f) << j;
-      v[j] = v[j] < 0.0f ? 0.0f : v[j];
+      bits |= unsigned(v[j] > 0.0f && (open || v[j] < ceiling)) << j;
+      v[j] = v[j] < 0.0f ? 0.0f : v[j] > ceiling ? ceiling : v[j];
     }
     if (mask) mask[span.pixel * ((c + 7) / 8) + span.group] = std::uint8_t(bits);
   }
@@ -84,13 +87,13 @@ dim3 grid_for(const char* launcher, int pixels, int c) {
   return grid_of(launcher, blocks_for(1LL * pixels * mask_pitch(c), threads));
 }
 
-void launch_add(const char* launcher, int pixels, int c, const float* a, const float* b, bool relu, float* y,
-                std::uint8_t* mask, Stream stream) {
+void launch_add(const char* launcher, int pixels, int c, const float* a, const float* b, bool relu,
+                float ceiling, float* y, std::uint8_t* mask, Stream stream) {
   const dim3 grid = grid_for(launcher, pixels, c);
   if (c % 4 == 0 && aligned({a, b, y}, 16)) {
-    launch<add_relu<true>>(grid, threads, 0, stream)(pixels, c, a, b, relu, y, mask);
+    launch<add_relu<true>>(grid, threads, 0, stream)(pixels, c, a, b, relu, ceiling, y, mask);
   } else {
-    launch<add_relu<false>>(grid, threads, 0, stream)(pixels, c, a, b, relu, y, mask);
+    launch<add_relu<false>>(grid, threads, 0, stream)(pixels, c, a, b, relu, ceiling, y, mask);
   }
 }
 
@@ -107,11 +110,12 @@ void relu_fprop(const ReluFprop& a, Stream stream) {
   const long long bytes = check_shape("relu_fprop", a.pixels, a.c);
   check_pointer("relu_fprop", "x", a.x);
   check_pointer("relu_fprop", "y", a.y);
+  if (!(a.ceiling > 0)) refuse("relu_fprop", "ceiling", std::to_string(a.ceiling), "more than 0");
   const Operand mask{"relu_mask", a.relu_mask, 1LL * a.pixels * mask_pitch(a.c)};
   check_same_or_apart("relu_fprop", {"y", a.y, bytes}, {"x", a.x, bytes});
   check_apart("relu_fprop", mask, {"x", a.x, bytes});
   check_apart("relu_fprop", mask, {"y", a.y, bytes});
-  launch_add("relu_fprop", a.pixels, a.c, a.x, nullptr, true, a.y, a.relu_mask, stream);
+  launch_add("relu_fprop", a.pixels, a.c, a.x, nullptr, true, a.ceiling, a.y, a.relu_mask, stream);
 }
 
 void add_fprop(const AddFprop& a, Stream stream) {
@@ -126,7 +130,7 @@ void add_fprop(const AddFprop& a, Stream stream) {
   check_apart("add_fprop", mask, {"a", a.a, bytes});
   check_apart("add_fprop", mask, {"b", a.b, bytes});
   check_apart("add_fprop", mask, {"y", a.y, bytes});
-  launch_add("add_fprop", a.pixels, a.c, a.a, a.b, a.relu, a.y, a.relu_mask, stream);
+  launch_add("add_fprop", a.pixels, a.c, a.a, a.b, a.relu, INFINITY, a.y, a.relu_mask, stream);
 }
 
 void relu_backward(const ReluBackward& a, Stream stream) {

@@ -1,6 +1,7 @@
 // What the launchers of every other op take. float32, NHWC, dense. A "pixel" is one (n, h, w) position.
 #pragma once
 #include <cstdint>
+#include <limits>
 
 #include "kernels/signal.h"
 #include "kernels/stream.h"
@@ -98,13 +99,31 @@ struct GlobalAvgPoolBackward {
   float* dx = nullptr;  // [n, h, w, c]
 };
 
+// --- adaptive_pool.cu ---
+
+// y[i, j] = the mean of rows ⌊i h / p⌋ … ⌈(i + 1) h / p⌉ − 1, columns likewise: PyTorch's AdaptiveAvgPool2d. Windows
+// may overlap, and p may exceed h.
+struct AdaptiveAvgPoolFprop {
+  int n = 1, h = 1, w = 1, c = 1, p = 1, q = 1;
+  const float* x = nullptr;  // [n, h, w, c]
+  float* y = nullptr;        // [n, p, q, c]
+};
+struct AdaptiveAvgPoolBackward {
+  int n = 1, h = 1, w = 1, c = 1, p = 1, q = 1;
+  const float* dy = nullptr;  // [n, p, q, c]
+  SignalEpilogue epilogue{};
+  float* dx = nullptr;  // [n, h, w, c]
+};
+
 // --- activation.cu ---
 
+// y = min(max(x, 0), ceiling); a mask's bit is 0 < x < ceiling. 6 is ReLU6's ceiling; infinity means none.
 struct ReluFprop {
   int pixels = 1, c = 1;
   const float* x = nullptr;           // [pixels, c]
   float* y = nullptr;                 // may be x
   std::uint8_t* relu_mask = nullptr;  // [pixels, mask_pitch(c)] or null
+  float ceiling = std::numeric_limits<float>::infinity();
 };
 // dx = mask ⊙ (dy + pending)
 struct ReluBackward {
@@ -121,6 +140,22 @@ struct AddFprop {
   bool relu = false;
   float* y = nullptr;                 // may be a or b
   std::uint8_t* relu_mask = nullptr;  // or null; only with relu
+};
+
+// --- concat.cu: one launch for each of the arrays that stand side by side ---
+
+// y[pixel, offset + i] = x[pixel, i] for i < c; the rest of y is left alone.
+struct ConcatFprop {
+  int pixels = 1, c = 1, total = 1, offset = 0;
+  const float* x = nullptr;  // [pixels, c]
+  float* y = nullptr;        // [pixels, total]
+};
+// dx[pixel, i] = mask ⊙ (dy[pixel, offset + i] + pending)
+struct ConcatBackward {
+  int pixels = 1, c = 1, total = 1, offset = 0;
+  const float* dy = nullptr;  // [pixels, total]
+  SignalEpilogue epilogue{};  // [pixels, c]
+  float* dx = nullptr;        // [pixels, c]
 };
 
 // --- shortcut.cu: He et al. 2016, option A: subsample and zero-pad channels ---

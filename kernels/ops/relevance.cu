@@ -1,12 +1,15 @@
 // The output side of the relevance rules (Bach et al. 2015; Montavon et al. 2019), as RelevanceGate states it, and
-// the sums the ledger is made of.
+// the sums the ledger is made of. Element by element:
+//   relu_pass    dx = (x > 0 ? dy · min(x, ceiling) / x : 0) + pending
+//   sign_select  out = f · signal + pending, f = positive or negative by the sign of x
 //
-// Launch: blockIdx.x walks pieces of 4096 values, blockIdx.y the images. 256 threads; each takes every 256th value,
+// Launch: relu_pass and sign_select have one thread per 4 neighbours, blocks of 256; a thread reads all of its values
+// before it writes the first, so the result may lie in an operand. In the gate, blockIdx.x walks pieces of 4096 values, blockIdx.y the images. 256 threads; each takes every 256th value,
 // so reads are coalesced, and adds its own double sums, which a tree in shared memory then adds in a fixed order.
 #include <string>
 
+#include "kernels/ops/common.cuh"
 #include "kernels/ops/relevance.h"
-#include "kernels/simt/simt.h"
 
 namespace retrace::kernels::RETRACE_TARGET {
 
@@ -121,6 +124,60 @@ __global__ void __launch_bounds__(gate_threads) gate(RelevanceGate a) {
   if (threadIdx.x == 0) a.sums[blockIdx.y * gridDim.x + blockIdx.x] = sums;
 }
 
+struct ReluPassOp {
+  float ceiling;
+  // of one value of the ReLU's input
+  __device__ __forceinline__ float operator()(float x) const {
+    return !(x > 0.0f) ? 0.0f : x > ceiling ? ceiling / x : 1.0f;
+  }
+  // 0 · a signal that is not finite must stay 0
+  __device__ __forceinline__ float with(float f, float signal, float pending) const {
+    return f == 0.0f ? pending : multiply_add(f, signal, pending);
+  }
+};
+struct SignSelectOp {
+  float positive, negative;
+  __device__ __forceinline__ float operator()(float x) const {
+    return x > 0.0f ? positive : x < 0.0f ? negative : x == 0.0f ? 0.0f : x;
+  }
+  __device__ __forceinline__ float with(float f, float signal, float pending) const {
+    return multiply_add(f, signal, pending);
+  }
+};
+
+// The values of one thread, the first `left` of 4; beyond them, or where `from` is null, `fallback`.
+__device__ __forceinline__ void load_four(bool wide, const float* from, long long i, long long left,
+                                          float fallback, float (&v)[4]) {
+  if (from && wide && left >= 4) {
+    load_wide<4>(from + i, v);
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < 4; ++j) v[j] = from && j < left ? from[i + j] : fallback;
+}
+
+// out = op.with(op(x), signal, pending)
+template <class Op>
+__global__ void __launch_bounds__(256) scale(long long count, const float* x, const float* signal,
+                                             const float* pending, float* out, bool wide, Op op) {
+  const long long i = (blockIdx.x * 256LL + threadIdx.x) * 4, left = count - i;
+  if (left <= 0) return;
+  float v[4], s[4], p[4];
+  load_four(wide, x, i, left, 0.0f, v);
+  load_four(wide, signal, i, left, 1.0f, s);
+  load_four(wide, pending, i, left, 0.0f, p);
+#pragma unroll
+  for (int j = 0; j < 4; ++j) v[j] = op.with(op(v[j]), s[j], p[j]);
+  if (wide && left >= 4) {
+    store_wide<4>(out + i, v);
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    if (j < left) out[i + j] = v[j];
+  }
+}
+
 // One thread per image.
 __global__ void add_sums(RelevanceSums a) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
@@ -135,6 +192,26 @@ __global__ void add_sums(RelevanceSums a) {
     total.dropped += one.dropped;
   }
   a.out[i] = total;
+}
+
+void check_scale(const char* launcher, long long count, const Operand& out, const float* x,
+                 const Operand& signal, const float* pending) {
+  if (count < 0) refuse(launcher, "count", std::to_string(count), "0 or more");
+  checked_elements(launcher, "the array", {count});
+  if (count == 0) return;
+  check_pointer(launcher, "x", x);
+  check_pointer(launcher, out.name, out.data);
+  check_same_or_apart(launcher, out, {"x", x, count * 4});
+  check_same_or_apart(launcher, out, signal);
+  check_same_or_apart(launcher, out, {"pending", pending, count * 4});
+}
+
+template <class Op>
+void launch_scale(const char* launcher, long long count, const float* x, const float* signal,
+                  const float* pending, float* out, Op op, Stream stream) {
+  const dim3 grid = grid_of(launcher, blocks_for(count, 256 * 4));
+  const bool wide = aligned({x, signal, pending, out}, 16);
+  launch<scale<Op>>(grid, 256, 0, stream)(count, x, signal, pending, out, wide, op);
 }
 
 void require(bool holds, const char* launcher, const char* what) {
@@ -167,6 +244,22 @@ void relevance_gate(const RelevanceGate& a, Stream stream) {
       break;
   }
   launch<gate>(dim3(unsigned(gate_blocks(a.count)), unsigned(a.n)), gate_threads, 0, stream)(a);
+}
+
+void relu_pass(const ReluPass& a, Stream stream) {
+  check_scale("relu_pass", a.count, {"dx", a.dx, a.count * 4}, a.x, {"dy", a.dy, a.count * 4}, a.pending);
+  if (!(a.ceiling > 0)) refuse("relu_pass", "ceiling", std::to_string(a.ceiling), "more than 0");
+  if (a.count == 0) return;
+  check_pointer("relu_pass", "dy", a.dy);
+  launch_scale("relu_pass", a.count, a.x, a.dy, a.pending, a.dx, ReluPassOp{a.ceiling}, stream);
+}
+
+void sign_select(const SignSelect& a, Stream stream) {
+  check_scale("sign_select", a.count, {"out", a.out, a.count * 4}, a.x, {"signal", a.signal, a.count * 4},
+              a.pending);
+  if (a.count == 0) return;
+  launch_scale("sign_select", a.count, a.x, a.signal, a.pending, a.out, SignSelectOp{a.positive, a.negative},
+               stream);
 }
 
 void relevance_sums(const RelevanceSums& a, Stream stream) {

@@ -1,6 +1,7 @@
 // Arguments of the launchers that only relevance propagation needs.
 #pragma once
 #include <cstdint>
+#include <limits>
 
 #include "kernels/signal.h"
 #include "kernels/stream.h"
@@ -14,6 +15,29 @@ struct WeightPart {
   const float* w = nullptr;
   float all = 0, positive = 0, negative = 0;
   float* out = nullptr;
+};
+
+// Relevance per unit of activation through a ReLU with a ceiling under the rule "pass": R stays, so the quotient by the
+// activation grows by y / x, y = min(max(x, 0), ceiling):  dx = (x > 0 ? dy · min(x, ceiling) / x : 0) + pending.
+// 0 where x is NaN, as a ReLU's mask has it.
+struct ReluPass {
+  long long count = 0;
+  const float* dy = nullptr;
+  const float* x = nullptr;  // the ReLU's input
+  float ceiling = std::numeric_limits<float>::infinity();
+  const float* pending = nullptr;  // or null
+  float* dx = nullptr;             // may be dy, x or pending
+};
+
+// out = f · signal + pending, f = positive where x > 0, negative where x < 0, 0 where x = 0, NaN where x is NaN. A null
+// signal counts as 1.
+struct SignSelect {
+  long long count = 0;
+  const float* x = nullptr;
+  float positive = 1, negative = 1;
+  const float* signal = nullptr;   // or null
+  const float* pending = nullptr;  // or null
+  float* out = nullptr;            // may be x, signal or pending
 };
 
 enum class GateRule : std::uint8_t { epsilon, gamma, alpha_beta, ratio };

@@ -9,6 +9,9 @@
 
 namespace retrace {
 
+enum class SmallNet { residual, plain, with_signs };
+inline constexpr SmallNet small_nets[] = {SmallNet::residual, SmallNet::plain, SmallNet::with_signs};
+
 class SmallNets {
  public:
   SmallNets(Device& device, unsigned seed) : device_(device), random_(seed) {}
@@ -33,6 +36,12 @@ class SmallNets {
                                        bias > 0 ? values({k}, bias) : Tensor());
   }
 
+  NodeId net(SmallNet kind, Tape& tape, const Tensor& x, float bias = 0.2f) {
+    return kind == SmallNet::residual ? residual_net(tape, x, bias)
+           : kind == SmallNet::plain  ? plain_net(tape, x, bias)
+                                      : signed_net(tape, x, bias);
+  }
+
   // Stem, max-pool, an identity block, a block with a downsampling convolution, one with an option-A shortcut,
   // global average pool, linear. `bias` 0: none anywhere. Returns the logits' node.
   NodeId residual_net(Tape& tape, const Tensor& x, float bias = 0.2f) {
@@ -52,6 +61,44 @@ class SmallNets {
     block("three", 12, 20, 2, tape.shortcut(at, 20, 2, "three.shortcut"));
     at = tape.global_avg_pool(at, "avgpool");
     return tape.linear(at, dense("fc", 5, 20, bias), {}, "fc");
+  }
+
+  // What MobileNets and DenseNets add: ReLU6 and depthwise convolutions, blocks that end without an activation, so that
+  // skips and sums can be negative, concatenation, batch norms of their own, an adaptive pool that overlaps.
+  NodeId signed_net(Tape& tape, const Tensor& x, float bias = 0.2f) {
+    NodeId at = tape.conv2d(tape.input(x), conv("stem", 8, 3, int(x.dim(3)), bias), {.pad_h = 1, .pad_w = 1},
+                            {}, "stem");
+    at = tape.relu(at, "stem6", 0.8f);
+    const auto inverted = [&](const std::string& name, int stride, NodeId skip) {
+      NodeId h = tape.conv2d(at, conv(name + ".expand", 16, 1, 8, bias), {}, {}, name + ".expand");
+      h = tape.relu(h, name + ".expand6", 0.8f);
+      h = tape.conv2d(h, conv(name + ".depthwise", 16, 3, 1, bias),
+                      {.stride_h = stride, .stride_w = stride, .pad_h = 1, .pad_w = 1, .groups = 16}, {},
+                      name + ".depthwise");
+      h = tape.relu(h, name + ".depthwise6", 0.8f);
+      at = tape.conv2d(h, conv(name, 8, 1, 16, bias), {}, {.residual = skip}, name);
+    };
+    inverted("one", 2, no_node);
+    inverted("two", 1, at);
+    inverted("three", 1, at);
+    const auto dense_layer = [&](const std::string& name, bool relu) {
+      const int channels = int(tape.value(at).dim(3));
+      const NodeId h = tape.conv2d(at, conv(name + ".norm", channels, 1, 1, bias), {.groups = channels},
+                                   {.relu = true}, name + ".norm");
+      const NodeId added =
+          tape.conv2d(h, conv(name, 4, 3, channels, bias), {.pad_h = 1, .pad_w = 1}, {.relu = relu}, name);
+      at = tape.concat({at, added, at}, name + ".concat");
+    };
+    dense_layer("four", false);
+    dense_layer("five", true);
+    at = tape.avg_pool(at, {.r = 2, .s = 2, .stride_h = 2, .stride_w = 2}, true, "pool");
+    at = tape.max_pool(at, {.r = 2, .s = 2, .stride_h = 1, .stride_w = 1}, "maxpool");
+    const int channels = int(tape.value(at).dim(3));
+    at = tape.conv2d(at, conv("norm", channels, 1, 1, bias), {.groups = channels}, {}, "norm");
+    at = tape.adaptive_avg_pool(tape.relu(at, "relu"), 3, 2, "adaptive");
+    at = tape.linear(at, dense("hidden", 12, int(tape.value(at).size() / x.dim(0)), bias), {.relu = true},
+                     "hidden");
+    return tape.linear(at, dense("out", 4, 12, bias), {}, "out");
   }
 
   // The ops residual_net leaves out: grouped and dilated convolution, separate add and ReLU, average pool, two

@@ -51,6 +51,22 @@ TEST_CASE("parameter counts are torchvision's and the CIFAR paper's") {
   CHECK(trainable("resnext50_32x4d") == 25028904);
   CHECK(trainable("resnext101_32x8d") == 88791336);
   CHECK(trainable("resnext101_64x4d") == 83455272);
+  CHECK(trainable("vgg11") == 132863336);
+  CHECK(trainable("vgg13") == 133047848);
+  CHECK(trainable("vgg16") == 138357544);
+  CHECK(trainable("vgg19") == 143667240);
+  CHECK(trainable("vgg11_bn") == 132868840);
+  CHECK(trainable("vgg13_bn") == 133053736);
+  CHECK(trainable("vgg16_bn") == 138365992);
+  CHECK(trainable("vgg19_bn") == 143678248);
+  CHECK(trainable("alexnet") == 61100840);
+  CHECK(trainable("squeezenet1_0") == 1248424);
+  CHECK(trainable("squeezenet1_1") == 1235496);
+  CHECK(trainable("mobilenet_v2") == 3504872);
+  CHECK(trainable("densenet121") == 7978856);
+  CHECK(trainable("densenet161") == 28681000);
+  CHECK(trainable("densenet169") == 14149480);
+  CHECK(trainable("densenet201") == 20013928);
   CHECK(trainable("cifar_resnet20") == 269722);
   CHECK(trainable("cifar_resnet32") == 464154);
   CHECK(trainable("cifar_resnet44") == 658586);
@@ -76,10 +92,59 @@ TEST_CASE("parameter names are torchvision's") {
   CHECK(has("resnext101_64x4d", "layer4.2.conv2.weight", {2048, 32, 3, 3}));
   CHECK(has("resnext50_32x4d_w16", "layer1.0.conv2.weight", {32, 1, 3, 3}));
   CHECK_FALSE(is_model("resnext50_32x4d_w20"));  // 1.25 channels a group
+  CHECK(has("vgg16", "classifier.0.weight", {4096, 25088}));
+  CHECK(has("vgg16_bn", "features.1.running_mean", {64}));
+  CHECK(has("vgg16_bn", "features.40.bias", {512}));
+  CHECK(has("alexnet", "features.10.weight", {256, 256, 3, 3}));
+  CHECK(has("alexnet", "classifier.6.bias", {1000}));
+  CHECK(has("squeezenet1_0", "features.12.expand3x3.weight", {256, 64, 3, 3}));
+  CHECK(has("squeezenet1_1", "classifier.1.weight", {1000, 512, 1, 1}));
+  CHECK_FALSE(is_model("squeezenet1_1_w10"));
+  CHECK(has("mobilenet_v2", "features.1.conv.0.0.weight", {32, 1, 3, 3}));
+  CHECK(has("mobilenet_v2", "features.17.conv.3.running_var", {320}));
+  CHECK(has("mobilenet_v2_w16", "features.18.0.weight", {1280, 160, 1, 1}));  // width_mult 0.5
+  CHECK(has("mobilenet_v2_w24", "features.2.conv.0.0.weight",
+            {96, 16, 1, 1}));  // 0.75: 12 channels would be less than nine tenths
+  CHECK_FALSE(is_model("mobilenet_v2_w20"));
+  CHECK(has("densenet121", "features.denseblock4.denselayer16.conv1.weight", {128, 992, 1, 1}));
+  CHECK(has("densenet161", "features.transition2.conv.weight", {384, 768, 1, 1}));
+  CHECK(has("densenet201", "features.norm5.running_var", {1920}));
   CHECK(has("cifar_resnet20", "layer3.2.conv2.weight", {64, 64, 3, 3}));
   CHECK(has("cifar_resnet20", "linear.bias", {10}));
   CHECK_FALSE(has("cifar_resnet20", "layer2.0.downsample.0.weight", {32, 16, 1, 1}));
 }
+
+namespace {
+
+// The other families, with few channels: what they are made of is the same.
+void run_narrow(Device& device, const std::string& name) {
+  const std::string width = name.starts_with("vgg")             ? "_w8"
+                            : name.starts_with("squeezenet1_0") ? "_w24"
+                            : name.starts_with("densenet161")   ? "_w12"
+                            : name.starts_with("densenet")      ? "_w8"
+                                                                : "_w16";
+  const LoadedModel loaded = load_model(device, name + width, std::filesystem::path{}, 1);
+  Tape tape(device);
+  const NodeId out = loaded.model->forward(
+      tape, tape.input(Tensor::from_host(device, {2, 64, 64, 3}, std::vector<float>(24576, 0.5f))));
+  CHECK(tape.value(out).shape() == Shape{2, 1000});
+  const NodeId cam = loaded.model->layer(tape, loaded.model->cam_layer());
+  CHECK(tape.value(cam).shape().size() == 4);
+  CHECK(loaded.model->layer(tape, "features") == cam);
+  // Modules inside a fused node stand for it.
+  const auto is = [&](const std::string& a, const std::string& b) {
+    CHECK_MESSAGE(loaded.model->layer(tape, a) == loaded.model->layer(tape, b), a);
+  };
+  if (name == "vgg16_bn") is("features.42", "features.40");  // ReLU and convolution
+  if (name == "alexnet") is("classifier.2", "classifier.1");
+  if (name == "squeezenet1_1") is("features.4.squeeze_activation", "features.4.squeeze");
+  if (name == "mobilenet_v2") is("features.2.conv.1", "features.2.conv.1.0");
+  if (name == "densenet121")
+    is("features.denseblock2.denselayer3.relu1", "features.denseblock2.denselayer3.norm1");
+  CHECK_THROWS_WITH_AS(loaded.model->layer(tape, "layer9"), doctest::Contains("layer 'layer9'"), UsageError);
+}
+
+}  // namespace
 
 TEST_CASE("every architecture runs, with every layer named") {
   Device& device = test_device();
@@ -88,6 +153,10 @@ TEST_CASE("every architecture runs, with every layer named") {
     if (info.name == "resnet34" || info.name == "resnet152" || info.name.find("101") != std::string::npos)
       continue;
     CAPTURE(info.name);
+    if (info.name.find("resne") == std::string::npos) {
+      run_narrow(device, info.name);
+      continue;
+    }
     const LoadedModel loaded = load_model(device, info.name, std::filesystem::path{}, 1);
     CHECK(loaded.notes.front().find("untrained") != std::string::npos);
     Tape tape(device);
@@ -103,6 +172,34 @@ TEST_CASE("every architecture runs, with every layer named") {
     CHECK(tape.value(loaded.model->layer(tape, loaded.model->cam_layer())).shape().size() == 4);
     CHECK_THROWS_WITH_AS(loaded.model->layer(tape, "layer9"), doctest::Contains("layer 'layer9'"),
                          UsageError);
+  }
+}
+
+TEST_CASE("a checkpoint of every family tells its model, its width, its head and whether it is folded") {
+  Device& device = test_device();
+  for (const std::string model :
+       {"vgg13_w8", "vgg11_bn_w8", "alexnet_w16", "squeezenet1_0_w24", "squeezenet1_1_w16",
+        "mobilenet_v2_w16", "densenet121_w8", "densenet169_w8"}) {
+    CAPTURE(model);
+    const bool folds = model_parameters(model).size() != model_parameters(model, 0, true).size();
+    std::vector<float> logits[2];
+    for (const bool folded : {false, true}) {
+      const auto checkpoint = checkpoint_of(model, 11, folded);
+      const auto fits = fitting_models(checkpoint);
+      REQUIRE(fits.size() == 1);
+      CHECK(fits[0].model == model);
+      CHECK(fits[0].classes == 11);
+      CHECK(fits[0].folded == (folded && folds));
+      const LoadedModel loaded = load_model(device, "", checkpoint);
+      Tape tape(device);
+      std::vector<float> x(64 * 64 * 3);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i));
+      logits[folded] =
+          tape.value(loaded.model->forward(tape, tape.input(Tensor::from_host(device, {1, 64, 64, 3}, x))))
+              .to_host();
+    }
+    CHECK(logits[0].size() == 11);
+    CHECK(logits[0] == logits[1]);
   }
 }
 
@@ -137,7 +234,8 @@ TEST_CASE("folding changes nothing but rounding") {
 
 TEST_CASE("batch norm apart and folded give the same logits, but for rounding") {
   Device& device = test_device();
-  for (const std::string model : {"cifar_resnet20", "resnet50_w8"}) {
+  for (const std::string model :
+       {"cifar_resnet20", "resnet50_w8", "vgg11_bn_w8", "mobilenet_v2_w16", "densenet121_w8"}) {
     auto values = seeded_parameters(model, 10, 1);
     // Seeded running statistics would be 0 and 1.
     const auto specs = model_parameters(model, 10);

@@ -33,12 +33,12 @@ constexpr double rms_tolerance = 2e-6;
 
 TEST_CASE("forward pass and gradient agree with float64, at every node") {
   Device& device = test_device();
-  for (const bool residual : {true, false}) {
-    CAPTURE(residual);
+  for (const SmallNet kind : small_nets) {
+    CAPTURE(int(kind));
     SmallNets nets(device, 7);
     const Tensor x = nets.values({3, 13, 11, 3});
     Tape tape(device);
-    const NodeId logits = residual ? nets.residual_net(tape, x) : nets.plain_net(tape, x);
+    const NodeId logits = nets.net(kind, tape, x);
     const reference::TapeReference reference(tape);
     for (NodeId id = 0; id <= logits; ++id) {
       const auto c = compare(tape.value(id).to_host(), reference.value(id));
@@ -62,21 +62,21 @@ TEST_CASE("forward pass and gradient agree with float64, at every node") {
 
 TEST_CASE("gradient equals central differences of the whole network") {
   Device& device = test_device();
-  for (const bool residual : {true, false}) {
-    CAPTURE(residual);
+  for (const SmallNet kind : small_nets) {
+    CAPTURE(int(kind));
     SmallNets make(device, 11);
     const Tensor x = make.values({1, 9, 10, 3});
     const auto logit = [&](const std::vector<float>& pixels) {
       SmallNets again(device, 12);
       Tape tape(device);
       const Tensor input = Tensor::from_host(device, x.shape(), pixels);
-      const NodeId out = residual ? again.residual_net(tape, input) : again.plain_net(tape, input);
+      const NodeId out = again.net(kind, tape, input);
       const reference::TapeReference exact(tape);  // float64: fp32 differences would drown in rounding
       return exact.value(out)[2];
     };
     SmallNets again(device, 12);
     Tape tape(device);
-    const NodeId out = residual ? again.residual_net(tape, x) : again.plain_net(tape, x);
+    const NodeId out = again.net(kind, tape, x);
     std::vector<float> one(std::size_t(tape.value(out).size()));
     one[2] = 1;
     GradientRule rule;

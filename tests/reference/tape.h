@@ -36,10 +36,14 @@ class TapeReference {
       const Node& node = tape_.node(id);
       Values dz = signals[std::size_t(id)];
       if (node.relu) {
-        for (std::size_t j = 0; j < dz.size(); ++j) dz[j] = value(id)[j] > 0 ? dz[j] : 0;
+        for (std::size_t j = 0; j < dz.size(); ++j) {
+          dz[j] = value(id)[j] > 0 && value(id)[j] < double(node.ceiling) ? dz[j] : 0;
+        }
       }
-      each_output(id, {{node.x, id}}, [&](std::size_t j, const std::vector<Contribution>& list) {
-        for (const Contribution& c : list) signals[std::size_t(node.x)][c.index] += c.w * dz[j];
+      const std::vector<Arm> arms = own_arms(id);
+      each_output(id, arms, [&](std::size_t j, const std::vector<Contribution>& list) {
+        for (const Contribution& c : list)
+          signals[std::size_t(arms[std::size_t(c.arm)].from)][c.index] += c.w * dz[j];
       });
       if (node.residual != no_node) {
         for (std::size_t j = 0; j < dz.size(); ++j) signals[std::size_t(node.residual)][j] += dz[j];
@@ -72,6 +76,14 @@ class TapeReference {
     if (!t) return {};
     const auto host = t.to_host();
     return {host.begin(), host.end()};
+  }
+
+  // What a node reads but for a residual.
+  std::vector<Arm> own_arms(NodeId id) const {
+    const Node& node = tape_.node(id);
+    std::vector<Arm> arms{{node.x, id}};
+    for (const NodeId part : node.more) arms.push_back({part, id});
+    return arms;
   }
 
   // Calls visit(j, contributions) for each output unit of the linear (or pooling, or copying) ops.
@@ -148,6 +160,24 @@ class TapeReference {
         for (const std::size_t i : window) push(i, 1 / count);
         return;
       }
+      case Op::adaptive_avg_pool: {
+        const std::int64_t q = pixel % shape[2], p = pixel / shape[2] % shape[1];
+        const std::int64_t top = p * in[1] / shape[1], bottom = ((p + 1) * in[1] + shape[1] - 1) / shape[1];
+        const std::int64_t left = q * in[2] / shape[2], right = ((q + 1) * in[2] + shape[2] - 1) / shape[2];
+        const double size = double((bottom - top) * (right - left));
+        for (std::int64_t h = top; h < bottom; ++h) {
+          for (std::int64_t w = left; w < right; ++w) push(at(h, w, k), 1 / size);
+        }
+        return;
+      }
+      case Op::concat: {
+        std::int64_t offset = 0;
+        const std::vector<Arm> parts = own_arms(arm.map_node);
+        for (int i = 0; i < number; ++i)
+          offset += tape_.node(parts[std::size_t(i)].from).value.shape().back();
+        if (k >= offset && k < offset + in.back()) push(std::size_t(pixel * in.back() + k - offset), 1);
+        return;
+      }
       case Op::global_avg_pool:
         for (std::int64_t h = 0; h < in[1]; ++h) {
           for (std::int64_t w = 0; w < in[2]; ++w) push(at(h, w, k), 1.0 / double(in[1] * in[2]));
@@ -173,11 +203,11 @@ class TapeReference {
     if (node.op == Op::input) return doubles(node.value);
     Values y(std::size_t(node.value.size()));
     const Values bias = node.map ? doubles(node.map->bias()) : Values{};
-    each_output(id, {{node.x, id}}, [&](std::size_t j, const std::vector<Contribution>& list) {
+    each_output(id, own_arms(id), [&](std::size_t j, const std::vector<Contribution>& list) {
       double sum = bias.empty() ? 0 : bias[j % bias.size()];
       for (const Contribution& c : list) sum += c.x * c.w;
       if (node.residual != no_node) sum += value(node.residual)[j];
-      y[j] = node.relu ? std::max(sum, 0.0) : sum;
+      y[j] = node.relu ? std::min(std::max(sum, 0.0), double(node.ceiling)) : sum;
     });
     return y;
   }
@@ -190,9 +220,10 @@ class TapeReference {
     const double eps = o.epsilon_value();
     Values relevance = r[std::size_t(id)];
     const auto give = [&](NodeId to, std::size_t i, double amount) { r[std::size_t(to)][i] += amount; };
-    if (node.op == Op::relu || node.op == Op::max_pool || node.op == Op::shortcut) {
-      each_output(id, {{node.x, id}}, [&](std::size_t j, const std::vector<Contribution>& list) {
-        for (const Contribution& c : list) give(node.x, c.index, relevance[j]);
+    if (node.op == Op::relu || node.op == Op::max_pool || node.op == Op::shortcut || node.op == Op::concat) {
+      const std::vector<Arm> arms = own_arms(id);
+      each_output(id, arms, [&](std::size_t j, const std::vector<Contribution>& list) {
+        for (const Contribution& c : list) give(arms[std::size_t(c.arm)].from, c.index, relevance[j]);
       });
       return;
     }
@@ -214,7 +245,7 @@ class TapeReference {
     if (node.residual != no_node) {
       const Node& skip = tape_.node(node.residual);
       if (o.residual == ResidualPolicy::joint) {
-        if (skip.map && !skip.relu) {
+        if (skip.map && !skip.relu && skip.residual == no_node && tape_.consumers(node.residual) == 1) {
           arms.push_back({skip.x, node.residual});
           r[std::size_t(node.residual)].assign(r[std::size_t(node.residual)].size(), 0);
         } else {
@@ -234,7 +265,12 @@ class TapeReference {
       }
     }
     const bool at_input = tape_.node(node.x).op == Op::input;
-    const LayerRule rule = node.op == Op::linear ? o.linear : at_input ? o.first : o.conv;
+    const bool one_product =
+        node.op == Op::conv2d && node.conv.groups == node.conv.c && node.conv.r * node.conv.s == 1;
+    const LayerRule rule = node.op == Op::linear ? o.linear
+                           : one_product         ? LayerRule::epsilon
+                           : at_input            ? o.first
+                                                 : o.conv;
     std::vector<Values> biases;
     for (const Arm& arm : arms) {
       biases.push_back(arm.map_node == no_node ? Values{} : doubles(tape_.node(arm.map_node).map->bias()));

@@ -13,7 +13,7 @@ from PIL import Image
 
 import lrp_reference
 import networks
-from generate import grad_cam, input_gradient, relative_rms
+from methods import grad_cam, input_gradient, relative_rms
 from zennit_maps import zennit_maps
 
 COMPOSITES = {"zennit_EpsilonPlusFlat": "epsilon-plus-flat", "zennit_EpsilonGammaBox": "epsilon-gamma-box",

@@ -18,6 +18,10 @@ import lrp_reference
 import networks
 from seeded import uniform
 
+# Pictures are chosen among these seeded ones: decisions no closer to a tie than MIN_SWITCH, a leading class,
+# and of those well conditioned ones (generate.py --choose lists them).
+CANDIDATES = 200
+MIN_SWITCH, MIN_MARGIN = 8e-6, 0.1
 DRAWS = 4
 JITTER = 1e-9  # small enough for the answer to be a derivative and no ReLU to switch
 

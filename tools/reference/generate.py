@@ -8,27 +8,23 @@ import pathlib
 import re
 import sys
 
-import captum
-import captum.attr
 import numpy as np
-import pytorch_grad_cam
 import torch
 import torch.nn.functional as F
-from importlib.metadata import version
-from safetensors.numpy import load_file
 
 import conditioning
 import golden_io
+import graph_golden
+import graph_lrp
+import graph_networks
 import lrp_reference
 import networks
+from conditioning import CANDIDATES, MIN_MARGIN, MIN_SWITCH
+from methods import check, expect_close, grad_cam, input_gradient, relative_rms, upsample
+from networks import SEED
 from seeded import fnv1a, seeded_tensor
 from zennit_maps import zennit_maps
 
-SEED = 1
-# Pictures are chosen among these seeded ones: decisions no closer to a tie than MIN_SWITCH, a leading class,
-# and of those well conditioned ones (see conditioning.py; --choose lists them).
-CANDIDATES = 200
-MIN_SWITCH, MIN_MARGIN = 8e-6, 0.1
 # What the chosen ones must reach, so that a float32 engine with any order of summation can be held to 1e-4.
 MAX_CONDITION, MAX_FLOAT32_RMS = 45, 1e-5
 # Fifty layers are worse conditioned than twenty: of a thousand pictures the best had 90, this one has 103, and PyTorch's own
@@ -41,16 +37,6 @@ NETWORKS = {
     "resnet18": (64, (91, 141), 32, 207, "layer4"),
     "resnext50_32x4d_w16": (48, (190,), 16, 207, "layer4"),
 }
-
-
-def relative_rms(a, b):
-    return float(np.linalg.norm(np.asarray(a, np.float64) - b) / np.linalg.norm(b))
-
-
-def expect_close(what, a, b, tolerance):
-    rms = relative_rms(a, b)
-    if not rms <= tolerance:
-        raise AssertionError(f"{what}: relative RMS {rms:.3g}, expected at most {tolerance:g}")
 
 
 def layer_outputs(model, x):
@@ -72,34 +58,6 @@ def layer_outputs(model, x):
     for handle in handles:
         handle.remove()
     return out
-
-
-def input_gradient(model, x, target):
-    leaf = x.clone().requires_grad_()
-    gradient, = torch.autograd.grad(model(leaf)[0, target], leaf)
-    captum_product = captum.attr.InputXGradient(model).attribute(x.clone().requires_grad_(), target=target)
-    expect_close("Captum's input x gradient", (x * gradient).numpy(), captum_product.detach().numpy(), 1e-12)
-    return gradient[0]
-
-
-def grad_cam(model, x, target, layer):
-    """[h, w] by Captum, agreed to by pytorch-grad-cam."""
-    module = getattr(model, layer)
-    cam = captum.attr.LayerGradCam(model, module).attribute(x, target=target, relu_attributions=True)[0, 0]
-    other = pytorch_grad_cam.GradCAM(model=model, target_layers=[module])
-    hooks = other.activations_and_grads
-    hooks(x)[0, target].backward()
-    # The names of its arguments notwithstanding, the base class uses activations and gradients only.
-    raw = other.get_cam_image(x, module, None, hooks.activations[0].numpy(), hooks.gradients[0].numpy())
-    hooks.release()
-    cam = cam.detach().numpy()
-    expect_close("pytorch-grad-cam", np.maximum(raw[0], 0), cam, 1e-12)
-    return cam
-
-
-def upsample(cam, size):
-    cam = torch.from_numpy(cam)[None, None]
-    return F.interpolate(cam, size=(size, size), mode="bilinear", align_corners=False)[0, 0].numpy()
 
 
 def in_float32(net):
@@ -149,6 +107,10 @@ def explain(prefix, model, merged, jittered_nets, x, other_target, layer, size):
         raise AssertionError(f"{prefix}: Grad-CAM is blank: choose another seed")
     out["grad_cam"], out["grad_cam.upsampled"] = cam, upsample(cam, size)
 
+    graph = graph_networks.Graph(graph_networks.merge_batch_norms(model))
+    for name, config in (lrp_reference.GOLDEN | lrp_reference.ZENNIT).items():
+        expect_close(f"{prefix}: {name} over the graph", graph_lrp.lrp(graph, x, target, config).numpy(),
+                     lrp_reference.lrp_r_form(net, x, target, config).numpy(), 1e-10)
     start, small = float(logits[target]), in_float32(net)
     maps32 = zennit_maps(merged32, x.float(), target)
     for name, value in zennit_maps(merged, x, target).items():
@@ -214,11 +176,7 @@ def golden_of_network(name):
         for key, value in explain(f"{name}.picture{i}.", model, merged, jittered_nets, x, other_target,
                                   layer, size).items():
             tensors[f"picture{i}.{key}"] = value.astype(np.float32) if value.dtype.kind == "f" else value
-    metadata = {"model": name, "seed": SEED, "pictures": len(taken), "grad_cam_layer": layer,
-                "mean": networks.MEAN, "std": networks.STD, "torch": torch.__version__.split("a")[0],
-                "zennit": version("zennit"), "captum": captum.__version__, "grad-cam": version("grad-cam"),
-                "made_by": "tools/reference/generate.py"}
-    return tensors, metadata
+    return tensors, golden_io.metadata(name, len(taken), layer)
 
 
 def golden_of_seeded_values():
@@ -239,39 +197,23 @@ def golden_of_seeded_values():
     return tensors, {"made_by": "tools/reference/generate.py"}
 
 
-def check(path, tensors):
-    """Stored and fresh values agree; float64 sums in another order may move a stored float32's last bit."""
-    stored = load_file(path)
-    if stored.keys() != tensors.keys():
-        raise AssertionError(f"{path}: tensors differ: {sorted(stored.keys() ^ tensors.keys())}")
-    worst = 0.0
-    for name, value in tensors.items():
-        if "float32_rms" in name:  # a measurement of rounding noise, not a value
-            continue
-        if value.dtype.kind == "f" and np.any(value):
-            worst = max(worst, relative_rms(stored[name], value))
-        elif not np.array_equal(stored[name], value):
-            raise AssertionError(f"{path}: {name} differs")
-    if worst > 1e-6:
-        raise AssertionError(f"{path}: relative RMS of the worst tensor {worst:.3g}, expected at most 1e-6")
-    print(f"{path}: worst tensor differs by a relative RMS of {worst:.3g}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=pathlib.Path, nargs="?")
     parser.add_argument("--check", action="store_true", help="compare with the files there, write nothing")
-    parser.add_argument("--only", choices=[*NETWORKS, "seeded_values"])
-    parser.add_argument("--choose", choices=[*NETWORKS], help="list candidate pictures, write nothing")
+    parser.add_argument("--only", choices=[*NETWORKS, *graph_golden.NETWORKS, "seeded_values"])
+    parser.add_argument("--choose", choices=[*NETWORKS, *graph_networks.MODELS],
+                        help="list candidate pictures, write nothing")
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     if args.choose:
-        return choose(args.choose)
+        return (choose if args.choose in NETWORKS else graph_golden.choose)(args.choose)
     if args.directory is None:
         parser.error("DIRECTORY is required, except with --choose")
     makers = {"seeded_values": golden_of_seeded_values}
     makers |= {name: functools.partial(golden_of_network, name) for name in NETWORKS}
+    makers |= {name: functools.partial(graph_golden.golden, name) for name in graph_golden.NETWORKS}
     for name, make in makers.items():
         if args.only not in (None, name):
             continue

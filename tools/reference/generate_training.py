@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import conditioning
-import generate
 import golden_io
+import methods
 import networks
 
 SEED, CLASSES, BATCH, SIZE = 1, 10, 4, 40
@@ -132,7 +132,7 @@ def golden(taken=TAKEN, smallest_switch=MIN_SWITCH):
         tensors[f"{this}.closest_switch"] = np.array([value], np.float32)
     for name, value in exact.items():
         tensors[name] = value.astype(np.float32)
-        rms = generate.relative_rms(rounded[name], value)
+        rms = methods.relative_rms(rounded[name], value)
         # [optimizer.]stepN, then what: a word of its own, or a parameter
         words = name.split(".")
         head = words[:1 if words[0] == "step1" else 2]
@@ -185,7 +185,7 @@ def main():
         raise AssertionError(f"expected at most {MAX_FLOAT32_RMS:g}: take another batch")
     path = args.directory / "training_resnet18.safetensors"
     if args.check:
-        generate.check(path, tensors)
+        methods.check(path, tensors)
     else:
         golden_io.save(path, tensors, metadata)
         print(f"{path}: {len(tensors)} tensors, {path.stat().st_size} bytes")

@@ -4,8 +4,13 @@ The format: 8 bytes little-endian header length, a JSON header {name: {dtype, sh
 Own writer because the package's puts metadata in an order that changes from run to run.
 """
 import json
+from importlib.metadata import version
 
+import captum
 import numpy as np
+import torch
+
+import networks
 
 DTYPES = {np.dtype(np.int64): "I64", np.dtype(np.float32): "F32", np.dtype(np.uint8): "U8"}
 
@@ -29,3 +34,11 @@ def save(path, tensors: dict, metadata: dict):
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text + b"".join(blobs))
+
+
+def metadata(model, pictures, grad_cam_layer):
+    """Of a golden file of explanations."""
+    return {"model": model, "seed": networks.SEED, "pictures": pictures, "grad_cam_layer": grad_cam_layer,
+            "mean": networks.MEAN, "std": networks.STD, "torch": torch.__version__.split("a")[0],
+            "zennit": version("zennit"), "captum": captum.__version__, "grad-cam": version("grad-cam"),
+            "made_by": "tools/reference/generate.py"}

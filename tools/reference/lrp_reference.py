@@ -8,7 +8,7 @@ A configuration is (first, middle, gamma, bias, residual); the last layer always
   bias      absorb  it sits in the denominator and keeps its share
             ignore  denominators and gamma's branch leave it out
             spread  it sits in the denominator, and its share goes back to the contributions of the output's
-                    sign (in the last layer, and under the epsilon rule: to all, by magnitude)
+                    sign (under the epsilon rule, where no ReLU rectifies the output: to all, by magnitude)
   residual  joint   a block's last convolution and its shortcut are one linear map
             split   the sum is a layer with the norm rule, each branch a layer below it
 """
@@ -67,16 +67,18 @@ class Trace:
 # --- R form ---
 
 class Branch:
-    """One linear map x -> A(x) + b, A a convolution or a map without parameters whose weights are 0 and 1."""
+    """One linear map x -> A(x) + b, A an operation with weights `w` and bias `b` (a Conv, say) or a map without
+    parameters whose weights are 0 and 1."""
 
     def __init__(self, x, op):
         self.x = x
         self.op = op
-        self.b = op.b.view(1, -1, 1, 1) if isinstance(op, Conv) else torch.zeros(1, 1, 1, 1, dtype=x.dtype)
+        ones = (1,) * (x.dim() - 2)
+        self.b = op.b.view(1, -1, *ones) if hasattr(op, "b") else torch.zeros(1, 1, *ones, dtype=x.dtype)
 
     def apply(self, modify, x):
         """A with its weights replaced by modify(weights), at x, without bias."""
-        if isinstance(self.op, Conv):
+        if hasattr(self.op, "w"):
             return self.op.apply(x, modify(self.op.w))
         return float(modify(torch.ones(()))) * self.op(x)
 
@@ -104,8 +106,9 @@ class Part:
         return [p + n for p, n in zip(products[::2], products[1::2])]
 
 
-def relevance(branches, R, rule, config):
-    """Relevance of each branch's input from the relevance R of the sum of the branches."""
+def relevance(branches, R, rule, config, signed=True):
+    """Relevance of each branch's input from the relevance R of the sum of the branches. signed: no ReLU behind
+    the sum, so that negative outputs carry relevance too."""
     g, identity = config.gamma, lambda w: w
     make = {
         "z": lambda: Part(branches, identity, identity, identity),
@@ -150,7 +153,9 @@ def relevance(branches, R, rule, config):
         add(part.back(s))
         if config.bias == "spread":
             up, down = part_of("up"), part_of("down")
-            if rule == "epsilon":
+            if rule == "epsilon" and not signed:
+                add(up.back(divide(s * part.bias, up.contributions)))
+            elif rule == "epsilon":
                 magnitude = up.contributions - down.contributions
                 f = divide(s * part.bias, magnitude)
                 add([a - b for a, b in zip(up.back(f), down.back(f))])
@@ -160,22 +165,22 @@ def relevance(branches, R, rule, config):
     return result
 
 
-def first_relevance(net, trace, R, config):
+def first_relevance(conv, picture, R, config, signed=False):
+    """Of the pixels, from the relevance of the first convolution's output."""
     if config.first == "same":
-        return relevance([Branch(trace.x, net.stem)], R, config.middle, config)[0]
-    conv = net.stem
+        return relevance([Branch(picture, conv)], R, config.middle, config, signed)[0]
     apply = lambda w, x: conv.apply(x, w)
-    ones = torch.ones_like(trace.x)
+    ones = torch.ones_like(picture)
     if config.first == "flat":
         terms = [(ones, torch.ones_like(conv.w), 1.0)]
     elif config.first == "z-box":
-        low, high = (v.to(trace.x) for v in pixel_range())
-        terms = [(trace.x, conv.w, 1.0), (low * ones, positive(conv.w), -1.0),
+        low, high = (v.to(picture) for v in pixel_range())
+        terms = [(picture, conv.w, 1.0), (low * ones, positive(conv.w), -1.0),
                  (high * ones, negative(conv.w), -1.0)]
     else:
         raise ValueError(config.first)
     s = divide(R, sum(sign * apply(w, x) for x, w, sign in terms), config.epsilon)
-    back = lambda w: conv.back(trace.x.shape, w, s)
+    back = lambda w: conv.back(picture.shape, w, s)
     return sum(sign * x * back(w) for x, w, sign in terms)
 
 
@@ -195,7 +200,7 @@ def lrp_r_form(net: Folded, x, target, config: Config, start=None):
         a, h, last = inner[0], inner[-1], block.convs[-1]
         if config.residual == "joint":
             tail = [Branch(h, last), Branch(a, block.shortcut)]
-            R_h, R_a = relevance(tail, R, config.middle, config)
+            R_h, R_a = relevance(tail, R, config.middle, config, signed=False)
         else:
             branch, skip = last(h), block.shortcut(a)
             to = lambda y: Branch(y, lambda v: v)
@@ -208,11 +213,11 @@ def lrp_r_form(net: Folded, x, target, config: Config, start=None):
                 with torch.enable_grad():
                     R_a, = torch.autograd.grad(block.shortcut(leaf), leaf, R_skip)
         for x_in, conv in zip(reversed(inner[:-1]), reversed(block.convs[:-1])):
-            R_h, = relevance([Branch(x_in, conv)], R_h, config.middle, config)
+            R_h, = relevance([Branch(x_in, conv)], R_h, config.middle, config, signed=False)
         R = R_a + R_h
     if net.pool:
         R = t.unpool(R)
-    return first_relevance(net, t, R, config)[0]
+    return first_relevance(net.stem, x, R, config)[0]
 
 
 # --- c form ---
@@ -274,7 +279,7 @@ def lrp_c_form(net: Folded, x, target, config: Config):
         # The one rule of c_through that takes signed inputs.
         c, = c_through([net.stem], [x], c, net.stem(x), config)
         return (x * c)[0]
-    return first_relevance(net, t, c * t.stem, config)[0]
+    return first_relevance(net.stem, x, c * t.stem, config)[0]
 
 
 # --- the configurations of the golden files ---

@@ -80,6 +80,49 @@ TEST_CASE("relu keeps NaN and infinity, and needs no mask") {
   }
 }
 
+TEST_CASE("relu_fprop with a ceiling") {
+  for (const auto& [n, pixels, c] : shapes) {
+    for (const bool in_place : {false, true}) {
+      CAPTURE(n);
+      CAPTURE(pixels);
+      CAPTURE(c);
+      CAPTURE(in_place);
+      Floats x = random_floats(1LL * n * pixels * c, 1, -12, 12);
+      for (std::size_t i = 0; i < x.size(); i += 5) x[i] = i % 2 ? 6.0f : 0.0f;
+      const Results got = run_all_ways(n, [&, n = n, pixels = pixels, c = c](int first, int count) {
+        const Input<float> device_x(x, n, first, count);
+        const Output<float> y(1LL * count * pixels * c);
+        const Output<std::uint8_t> mask(1LL * count * pixels * kernels::mask_pitch(c));
+        float* const out = in_place ? device_x : static_cast<float*>(y);
+        table().relu_fprop({count * pixels, c, device_x, out, mask, 6}, stream());
+        return Results{.y = in_place ? device_x.to_host() : y.to_host(), .mask = mask.to_host()};
+      });
+      reference::Values want, inside;
+      for (const float v : x) {
+        want.push_back(std::clamp(double(v), 0.0, 6.0));
+        inside.push_back(v > 0 && v < 6 ? 1 : 0);
+      }
+      CHECK_CLOSE(got.y, want, 0, 0);  // nothing is rounded
+      CHECK_SAME_BITS(got.mask, reference::mask_of(inside, std::size_t(c)));
+    }
+  }
+}
+
+TEST_CASE("a ceiling keeps NaN, caps infinity, and has no gradient itself") {
+  for (const int c : {7, 8}) {  // one value at a time, and four
+    Floats x = {nan_value, infinity, 6, 5.9999995f, 6.0000005f, 0, 1e-40f, -infinity};
+    x.resize(std::size_t(c));
+    const Input<float> device_x(x);
+    const Output<float> y(c);
+    const Output<std::uint8_t> mask(1);
+    table().relu_fprop({1, c, device_x, y, mask, 6}, stream());
+    Floats want = {nan_value, 6, 6, 5.9999995f, 6, 0, 1e-40f, 0};
+    want.resize(std::size_t(c));
+    CHECK_CLOSE(y.to_host(), want, 0, 0);
+    CHECK(int(mask.to_host()[0]) == 0b1001000);
+  }
+}
+
 TEST_CASE("relu_backward") {
   for (const auto& [n, pixels, c] : shapes) {
     for (const bool with_pending : {false, true}) {
@@ -128,6 +171,16 @@ TEST_CASE("activation launchers refuse what they cannot work on") {
   check_refused([&] { table().relu_fprop({1, 0, px, py, nullptr}, stream()); }, {"c is 0"});
   check_refused([&] { table().relu_fprop({1, 4, nullptr, py, nullptr}, stream()); }, {"x is null"});
   check_refused([&] { table().relu_fprop({1, 4, px, nullptr, nullptr}, stream()); }, {"y is null"});
+  check_refused(
+      [&] {
+        table().relu_fprop({1, 4, px, py, nullptr, 0}, stream());
+      },
+      {"ceiling is 0", "more than 0"});
+  check_refused(
+      [&] {
+        table().relu_fprop({1, 4, px, py, nullptr, nan_value}, stream());
+      },
+      {"ceiling is nan"});
   check_refused([&] { table().relu_fprop({2, 4, px, px + 4, nullptr}, stream()); }, {"y", "memory of x"});
   check_refused(
       [&] {

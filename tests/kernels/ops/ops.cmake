@@ -2,8 +2,10 @@
 retrace_simulate(ops/philox.cu)
 retrace_test(ops DEVICE LIBRARIES retrace_test_device SOURCES
   ops/activation.cpp
+  ops/adaptive_pool.cpp
   ops/batch_norm.cpp
   ops/cam.cpp
+  ops/concat.cpp
   ops/cross_entropy.cpp
   ops/dropout.cpp
   ops/elementwise.cpp
@@ -14,6 +16,7 @@ retrace_test(ops DEVICE LIBRARIES retrace_test_device SOURCES
   ops/philox.cu
   ops/pool.cpp
   ops/reduce.cpp
+  ops/relevance.cpp
   ops/shortcut.cpp
   ops/signal.cpp
   ops/softmax.cpp
