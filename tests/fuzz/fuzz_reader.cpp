@@ -39,7 +39,7 @@ void read(std::span<const std::byte> bytes) {
 #elif RETRACE_FUZZ_READER == 2
   if (is_torch_legacy(bytes)) use(read_torch_legacy(file));
 #elif RETRACE_FUZZ_READER == 3
-  const Pickle pickle = unpickle(bytes, "fuzz");
+  const Pickle pickle = unpickle(bytes, "fuzz", nullptr, PickleDialect::torch_script);  // knows all names
   if (pickle.root >= pickle.nodes.size() || pickle.length > bytes.size()) std::abort();
 #elif RETRACE_FUZZ_READER == 4
   if (begins_with(bytes, 257, "ustar")) use(read_torch_tar(file));

@@ -75,11 +75,16 @@ std::string fit_text(const Json& fit) {
 // What the file is most like, and the first differences; null where nothing is alike.
 Json nearest_of(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
   constexpr std::size_t shown = 3;
-  const std::string misfit = weights::known_misfit(weights::renamed(checkpoint, fit.naming));
+  const std::string misfit =
+      checkpoint.graph ? "" : weights::known_misfit(weights::renamed(checkpoint, fit.naming));
   if (fit.taken == 0 && misfit.empty()) return nullptr;
   Json json = describe(fit);
   json["differing"] = fit.differing;
   json["differences"] = Json::array();
+  if (checkpoint.graph) {
+    json["differences"].push_back(fit.graph_error);
+    return json;
+  }
   for (const weights::MatchRow& row : compare(checkpoint, fit)) {
     if (row.differs() && json["differences"].size() < shown) json["differences"].push_back(row.text());
   }
