@@ -45,10 +45,9 @@ class Matcher {
       return std::move(out_);
     }
     std::string logits = at_.behind_identities(onnx.outputs[0].name);
-    for (;;) {
-      const OnnxNode* node = at_.maker(logits, "Softmax", 1);
-      if (!node) node = at_.maker(logits, "LogSoftmax", 1);
-      if (!node) break;
+    const OnnxNode* node = at_.maker(logits, "Softmax", 1);
+    if (!node) node = at_.maker(logits, "LogSoftmax", 1);
+    if (node) {
       out_.notes.push_back(fmt::format("the {} at the graph's end is left out", node->op));
       logits = at_.behind_identities(node->inputs[0]);
     }
@@ -352,7 +351,8 @@ class Matcher {
     }
     value = at_.behind_identities(node->inputs[0]);
     std::int64_t steps[4] = {1, 1, 1, 1};
-    while ((node = at_.maker(value, "Slice", 1))) {
+    constexpr int most_slices = 8;
+    for (int n = 0; n < most_slices && (node = at_.maker(value, "Slice", 1)); ++n) {
       const bool inputs = node->inputs.size() > 1;  // since opset 10
       const auto list = [&](std::size_t input, const char* name) {
         return inputs ? at_.input_numbers(*node, input) : std::optional(onnx_integers(*node, name, {}));

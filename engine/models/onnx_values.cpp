@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t most_numbers = 64;
 constexpr int deepest = 16;
+constexpr int longest_chain = 64;  // of nodes that change nothing: what has more is no exporter's
 
 std::optional<OnnxNumbers> numbers_of(const HostTensor& tensor) {
   if (tensor.count() > std::int64_t(most_numbers)) return std::nullopt;
@@ -133,7 +134,7 @@ std::string OnnxValues::text(const std::string& value) const {
 }
 
 std::string OnnxValues::behind_identities(std::string value) const {
-  for (;;) {
+  for (int n = 0; n < longest_chain; ++n) {
     const OnnxNode* const node = maker(value);
     if (!node || node->inputs.empty() || node->outputs.at(0) != value) return value;
     bool same = node->op == "Identity" || node->op == "Dropout";
@@ -146,10 +147,11 @@ std::string OnnxValues::behind_identities(std::string value) const {
     if (!same) return value;
     value = node->inputs[0];
   }
+  return value;
 }
 
 std::string OnnxValues::behind_reshapes(std::string value) const {
-  for (;;) {
+  for (int n = 0; n < longest_chain; ++n) {
     value = behind_identities(std::move(value));
     const OnnxNode* const node = maker(value);
     if (!node || node->inputs.empty()) return value;
@@ -168,6 +170,7 @@ std::string OnnxValues::behind_reshapes(std::string value) const {
     if (!flat) return value;
     value = node->inputs[0];
   }
+  return value;
 }
 
 std::optional<OnnxNumbers> OnnxValues::numbers(const std::string& value) const {
