@@ -40,7 +40,7 @@ std::string describe(std::span<const std::byte> bytes) {
   return fmt::format("data of unknown format (first bytes {})", hex);
 }
 
-enum class Kind : unsigned char { safetensors, safetensors_index, zip, torch_legacy, torch_tar, npy };
+enum class Kind : unsigned char { safetensors, safetensors_index, zip, torch_legacy, torch_tar, npy, onnx };
 
 // Needs no more than MappedFile::start_size bytes. Throws Error if it is none of these.
 Kind kind_of(std::span<const std::byte> bytes, const std::string& name) {
@@ -48,10 +48,11 @@ Kind kind_of(std::span<const std::byte> bytes, const std::string& name) {
   if (has(bytes, 257, "ustar")) return Kind::torch_tar;
   if (is_torch_legacy(bytes)) return Kind::torch_legacy;
   if (has(bytes, 0, "\x93NUMPY")) return Kind::npy;
+  if (is_onnx(bytes)) return Kind::onnx;
   if (is_safetensors_index(bytes)) return Kind::safetensors_index;
   // safetensors has no magic of its own: eight bytes of length, then the header's opening brace.
   if (has(bytes, 8, "{")) return Kind::safetensors;
-  throw Error(fmt::format("{}: is {}; expected safetensors, a PyTorch checkpoint or NumPy arrays", name,
+  throw Error(fmt::format("{}: is {}; expected safetensors, a PyTorch checkpoint, ONNX or NumPy arrays", name,
                           describe(bytes)));
 }
 
@@ -71,6 +72,8 @@ Checkpoint read_container(const std::filesystem::path& path) {
       return read_npy(file);
     case Kind::torch_legacy:
       return read_torch_legacy(file);
+    case Kind::onnx:
+      return read_onnx(file);
     case Kind::safetensors_index:
       return read_safetensors_index(file);
     case Kind::safetensors:

@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,9 +11,11 @@
 
 namespace retrace::weights {
 
+struct OnnxGraph;  // weights/onnx_graph.h
+
 struct Checkpoint {
   std::string path;
-  // "safetensors", "safetensors in N files", "pytorch zip", "pytorch legacy", "pytorch tar", "numpy array",
+  // "safetensors", "safetensors in N files", "pytorch zip", "pytorch legacy", "pytorch tar", "torchscript", "onnx", "numpy array",
   // "numpy folder" or "numpy npz"
   std::string format;
   std::vector<HostTensor> tensors;  // in the file's order; names are unique
@@ -25,15 +28,20 @@ struct Checkpoint {
   // weights/names.h.
   std::vector<HostTensor> averaged;
   std::string averaged_from;  // "entry 'model_ema'", "prefix 'ema.'"
-  // What the container says of itself: "version", ".format_version" and "byteorder" of a PyTorch zip, "protocol" of the
-  // older ones, "npy version" of NumPy's. A safetensors file has no version.
+  // What the container says of itself: "version", ".format_version" and "byteorder" of a PyTorch zip, "class" of the module
+  // in a TorchScript program, "protocol" of the older ones, "npy version" of NumPy's; "ir_version", "opset" and "producer"
+  // of ONNX. A safetensors file has no version.
   std::map<std::string, std::string> container;
+
+  // ONNX: what is computed from the tensors, whose names are of less use than their places there.
+  std::shared_ptr<const OnnxGraph> graph;
 
   const HostTensor* find(std::string_view name) const;  // null if there is none
 };
 
 // Reads a safetensors file; several, by their index; what `torch.save` writes (zip container, the older stream of
-// pickles or the oldest tar) for a state dict, also wrapped in dictionaries as training scripts do; a NumPy array, an
+// pickles or the oldest tar) for a state dict, also wrapped in dictionaries as training scripts do; what
+// `torch.jit.save` writes; an ONNX file; a NumPy array, an
 // .npz archive, or a folder of .npy files. The format is told by the file's first bytes. Tensors point into the file's
 // bytes where they lie there contiguously. Throws Error, naming the file and what was found, for a file that cannot be
 // read, is of another format, is damaged or inconsistent, refers to a Python name outside the known few, or would

@@ -28,7 +28,8 @@ enum class PickleKind : std::uint8_t {
   global,  // one of the known names; `text` names it
   storage,
   tensor,
-  inert,  // an object that is not looked into; `text` names its type
+  inert,   // an object that is not looked into; `text` names its type
+  module,  // of a TorchScript program; `text` names its class, items are its attributes as in a dict
 };
 
 // Nodes refer to each other by index. A pickle can make cycles: whoever walks must bound or mark the walk.
@@ -83,8 +84,9 @@ struct PickleObjects {
 // opcode of the text protocols 0 and 1, or an absurd number of objects (over 4 million, over 250 000
 // tensors).
 // With `known`, which must outlive the call, a persistent id is the number of one of its tensors.
+// `dialect` says which names are known.
 Pickle unpickle(std::span<const std::byte> bytes, const std::string& where,
-                const PickleObjects* known = nullptr);
+                const PickleObjects* known = nullptr, PickleDialect dialect = PickleDialect::checkpoint);
 
 // "dict", "int", "argparse.Namespace" … for messages.
 std::string pickle_type_name(const PickleNode& node);

@@ -1,5 +1,7 @@
 #include "weights/pickle_globals.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace retrace::weights {
@@ -71,9 +73,29 @@ constexpr std::pair<std::string_view, DType> dtypes[] = {
     {"float8_e5m2", DType::f8_e5m2},
 };
 
+constexpr std::string_view typed_values[] = {"build_intlist", "build_doublelist", "build_boollist",
+                                             "build_tensorlist", "restore_type_tag"};
+
+std::optional<PickleGlobal> find_script_global(std::string_view module, std::string_view name) {
+  // The classes of the program itself: "__torch__", "__torch__.torch.nn.modules.conv".
+  constexpr std::string_view root = "__torch__";
+  if (module == root || (module.starts_with(root) && module[root.size()] == '.')) {
+    return PickleGlobal{PickleName::module, std::nullopt};
+  }
+  if (module == "torch.jit._pickle" &&
+      std::find(std::begin(typed_values), std::end(typed_values), name) != std::end(typed_values)) {
+    return PickleGlobal{PickleName::typed_value, std::nullopt};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
-std::optional<PickleGlobal> find_pickle_global(std::string_view module, std::string_view name) {
+std::optional<PickleGlobal> find_pickle_global(std::string_view module, std::string_view name,
+                                               PickleDialect dialect) {
+  if (dialect == PickleDialect::torch_script) {
+    if (const auto found = find_script_global(module, name)) return found;
+  }
   for (const Known& entry : known) {
     if (entry.module == module && entry.name == name) return PickleGlobal{entry.means, std::nullopt};
   }

@@ -24,6 +24,9 @@ enum class PickleName : std::uint8_t {
   tensor_type,        // torch.FloatTensor …: an element type
   size,               // torch.Size(tuple)
   inert,              // kept as a name, never looked into: argparse.Namespace, NumPy scalars, devices …
+  // In TorchScript programs alone:
+  module,  // __torch__.torch.nn.modules.conv.Conv2d …: an object with attributes, whatever the class
+  typed_value,  // torch.jit._pickle's build_intlist(list) … and restore_type_tag(value, type): their first argument
 };
 
 struct PickleGlobal {
@@ -31,7 +34,10 @@ struct PickleGlobal {
   std::optional<DType> dtype;  // of storages (none for a storage of plain bytes) and dtypes
 };
 
+enum class PickleDialect : std::uint8_t { checkpoint, torch_script };
+
 // Nothing if the name is not one of the known few.
-std::optional<PickleGlobal> find_pickle_global(std::string_view module, std::string_view name);
+std::optional<PickleGlobal> find_pickle_global(std::string_view module, std::string_view name,
+                                               PickleDialect dialect);
 
 }  // namespace retrace::weights

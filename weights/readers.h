@@ -14,6 +14,7 @@ Checkpoint read_safetensors(const std::shared_ptr<const MappedFile>& file);
 // Several safetensors files and the JSON index that names them, which is `file`; the others lie beside it.
 Checkpoint read_safetensors_index(const std::shared_ptr<const MappedFile>& file);
 // torch.save since PyTorch 1.6: a zip archive of stored records: NAME/data.pkl, NAME/data/KEY. `archive` is `file`'s.
+// torch.jit.save's, too.
 Checkpoint read_torch_zip(const std::shared_ptr<const MappedFile>& file, ZipArchive archive);
 // torch.save before 0.1.10: a tar archive.
 Checkpoint read_torch_tar(const std::shared_ptr<const MappedFile>& file);
@@ -27,6 +28,12 @@ Checkpoint read_npz(const std::shared_ptr<const MappedFile>& file, const ZipArch
 // the object and the storages' keys; then the storages.
 Checkpoint read_torch_legacy(const std::shared_ptr<const MappedFile>& file);
 
+// Format: https://onnx.ai/onnx/repo-docs/IR.html. External data lies beneath the file's own folder.
+Checkpoint read_onnx(const std::shared_ptr<const MappedFile>& file);
+
+// Whether the bytes begin like a ModelProto: ir_version, then fields of its own, as far as the first
+// MappedFile::start_size bytes go. No safetensors file does: the zeros in its header's length are no field.
+bool is_onnx(std::span<const std::byte> bytes);
 // Whether the bytes begin like a JSON object: no other text is read here.
 bool is_safetensors_index(std::span<const std::byte> bytes);
 // Whether there are records and all are .npy files.

@@ -21,6 +21,7 @@ constexpr std::string_view training_state[] = {"optim", "scheduler", "lr_schedul
 constexpr int max_depth = 32;
 // Shared containers let a small file name its tensors over and over.
 constexpr std::size_t max_visits = 1'000'000;
+constexpr std::size_t max_name_bytes = std::size_t(64) << 20;
 
 class Finder {
  public:
@@ -165,6 +166,10 @@ class Finder {
   }
 
   void add(std::string name, PickleRef tensor) {
+    name_bytes_ += name.size();
+    if (name_bytes_ > max_name_bytes) {
+      throw Error(fmt::format("{}: the names of its tensors take more than {} bytes", path_, max_name_bytes));
+    }
     out_.tensors.emplace_back(std::move(name), std::size_t(pickle_[tensor].integer));
   }
 
@@ -235,7 +240,7 @@ class Finder {
   std::vector<std::string> beside_, without_tensor_;
   std::vector<bool> holds_tensor_;
   std::optional<std::pair<std::string, PickleRef>> averaged_;
-  std::size_t visits_ = 0;
+  std::size_t visits_ = 0, name_bytes_ = 0;
 };
 
 }  // namespace

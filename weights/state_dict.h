@@ -26,7 +26,8 @@ struct StateDict {
 // 2. Without a wrapper, entries of the root that hold an optimizer's or scheduler's state are left out.
 // 3. Flattens dicts, lists and tuples; names are joined by dots.
 // 4. Removes `module.` (DataParallel) and `_orig_mod.` (torch.compile) if all names begin so.
-// Throws Error if there is no tensor, if two tensors get one name, or if containers are nested over 32 deep.
+// Throws Error if there is no tensor, if two tensors get one name, if containers are nested over 32 deep,
+// or if the names would take over 64 MiB.
 StateDict find_state_dict(const Pickle& pickle, const std::string& path);
 
 }  // namespace retrace::weights

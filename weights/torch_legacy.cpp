@@ -42,7 +42,7 @@ class Reader {
     checkpoint.format = "pytorch legacy";
     checkpoint.container["protocol"] = std::to_string(known_protocol);
     add_torch_tensors(
-        checkpoint, object, file_,
+        checkpoint, object, find_state_dict(object, file_->path()), file_,
         [this](const PickleStorage& storage) { return placed_.at(storage.key).bytes; },
         /*big_endian=*/false);
     if (at_ != file_->bytes().size()) {

@@ -106,7 +106,7 @@ class Reader {
     checkpoint.format = "pytorch tar";
     checkpoint.container["protocol"] = std::to_string(known_protocol);
     add_torch_tensors(
-        checkpoint, object, file_,
+        checkpoint, object, find_state_dict(object, file_->path()), file_,
         [this](const PickleStorage& storage) { return bytes_.find(storage.key)->second; },
         /*big_endian=*/false);
     return checkpoint;

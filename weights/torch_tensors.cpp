@@ -4,7 +4,6 @@
 
 #include "kernels/error.h"
 #include "weights/checked.h"
-#include "weights/state_dict.h"
 #include "weights/strided_copy.h"
 
 namespace retrace::weights {
@@ -109,10 +108,9 @@ class Maker {
 
 }  // namespace
 
-void add_torch_tensors(Checkpoint& checkpoint, const Pickle& pickle,
+void add_torch_tensors(Checkpoint& checkpoint, const Pickle& pickle, StateDict weights,
                        const std::shared_ptr<const MappedFile>& file, const FindStorage& find_storage,
                        bool big_endian) {
-  StateDict weights = find_state_dict(pickle, file->path());
   Maker maker(pickle, file, find_storage, big_endian);
   for (const auto& [name, tensor] : weights.tensors) {
     checkpoint.tensors.push_back(maker.make(name, pickle.tensors.at(tensor)));

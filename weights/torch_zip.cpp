@@ -1,5 +1,5 @@
 // The zip container: NAME/data.pkl is the object, NAME/data/KEY a storage, NAME/byteorder (since PyTorch 2.1)
-// "little" or "big"; NAME is any folder.
+// "little" or "big"; NAME is any folder. TorchScript's is the same with NAME/code/… and NAME/constants.pkl beside it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +8,8 @@
 #include "weights/checked.h"
 #include "weights/pickle.h"
 #include "weights/readers.h"
+#include "weights/state_dict.h"
+#include "weights/torch_script.h"
 #include "weights/torch_tensors.h"
 #include "weights/zip_archive.h"
 
@@ -21,18 +23,23 @@ class Reader {
 
   Checkpoint read() {
     find_folder();
-    if (archive_.contains(folder_ + "constants.pkl")) {
-      fail("is a TorchScript program; save the model's state_dict() with torch.save instead");
-    }
-    const bool big_endian = read_byte_order();
-    const Pickle object = unpickle(archive_.record(folder_ + "data.pkl"), file_->path() + ": data.pkl");
+    const bool script = is_program(), big_endian = read_byte_order();
+    const Pickle object = unpickle(archive_.record(folder_ + "data.pkl"), file_->path() + ": data.pkl",
+                                   nullptr, script ? PickleDialect::torch_script : PickleDialect::checkpoint);
     Checkpoint checkpoint;
     checkpoint.path = file_->path();
-    checkpoint.format = "pytorch zip";
+    checkpoint.format = script ? "torchscript" : "pytorch zip";
     for (const char* name : {"version", ".format_version", "byteorder"}) read_about(name, checkpoint);
+    StateDict weights;
+    if (script) {
+      checkpoint.container["class"] = pickle_type_name(object[object.root]);
+      weights = find_module_tensors(object, file_->path(), count_constants());
+    } else {
+      weights = find_state_dict(object, file_->path());
+    }
     add_torch_tensors(
-        checkpoint, object, file_, [this](const PickleStorage& storage) { return storage_bytes(storage); },
-        big_endian);
+        checkpoint, object, std::move(weights), file_,
+        [this](const PickleStorage& storage) { return storage_bytes(storage); }, big_endian);
     return checkpoint;
   }
 
@@ -53,11 +60,32 @@ class Reader {
     }
     if (found.empty()) {
       std::vector<std::string> names;
-      for (const auto& [name, record] : archive_.records()) names.push_back(quote(name));
+      for (const auto& [name, record] : archive_.records()) {
+        if (name.ends_with("/model.json")) {
+          fail(
+              "is a TorchScript program from before PyTorch 1.4, which is not read; load it with a newer one "
+              "and save "
+              "it again");
+        }
+        names.push_back(quote(name));
+      }
       fail(fmt::format("is a zip archive of {}, but no PyTorch checkpoint: it has no data.pkl",
                        names.empty() ? "nothing" : listed(names, 4)));
     }
     folder_ = found.substr(0, found.size() - object.size() + 1);
+  }
+
+  // What torch.jit.save wrote: constants and code beside the object.
+  bool is_program() const {
+    return archive_.contains(folder_ + "constants.pkl") && count_records("code/") > 0;
+  }
+  // Tensors that the program's code refers to by number.
+  std::size_t count_constants() const { return count_records("constants/"); }
+
+  std::size_t count_records(const std::string& below) const {
+    const std::string start = folder_ + below;
+    return std::size_t(std::count_if(archive_.records().begin(), archive_.records().end(),
+                                     [&](const auto& record) { return record.first.starts_with(start); }));
   }
 
   // A short record of text about the archive itself.

@@ -70,8 +70,9 @@ constexpr std::size_t max_stack = 16'000'000;
 
 }  // namespace
 
-Pickle unpickle(std::span<const std::byte> bytes, const std::string& where, const PickleObjects* known) {
-  return Unpickler(bytes, where, known).run();
+Pickle unpickle(std::span<const std::byte> bytes, const std::string& where, const PickleObjects* known,
+                PickleDialect dialect) {
+  return Unpickler(bytes, where, known, dialect).run();
 }
 
 Pickle Unpickler::run() {
@@ -137,10 +138,11 @@ bool Unpickler::step(int opcode) {
       push(reduce(callee, arguments));
       return true;
     }
-    case BUILD:
-      pop();  // the state: attributes, never weights
-      build(top());
+    case BUILD: {
+      const PickleRef state = pop();
+      build(top(), state);
       return true;
+    }
     case BINPERSID:
       push(known_ != nullptr ? find_tensor(pop()) : make_storage(pop()));
       return true;

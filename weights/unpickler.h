@@ -9,8 +9,9 @@ namespace retrace::weights {
 
 class Unpickler {
  public:
-  Unpickler(std::span<const std::byte> bytes, const std::string& where, const PickleObjects* known)
-      : in_(bytes, where), known_(known) {}
+  Unpickler(std::span<const std::byte> bytes, const std::string& where, const PickleObjects* known,
+            PickleDialect dialect)
+      : in_(bytes, where), known_(known), dialect_(dialect) {}
   Pickle run();
 
  private:
@@ -35,7 +36,7 @@ class Unpickler {
   // unpickler_objects.cpp: opcodes that would make objects in Python.
   void push_global(std::string_view module, std::string_view name);
   PickleRef reduce(PickleRef callee, PickleRef arguments);
-  void build(PickleRef target);
+  void build(PickleRef target, PickleRef state);
   PickleRef make_storage(PickleRef id);
   PickleRef find_tensor(PickleRef id);
   PickleRef make_tensor(PickleName name, const std::vector<PickleRef>& arguments);
@@ -48,6 +49,7 @@ class Unpickler {
 
   PickleStream in_;
   const PickleObjects* known_;  // may be null
+  PickleDialect dialect_;
   Pickle out_;
   std::vector<PickleRef> stack_;
   std::vector<std::size_t> marks_;

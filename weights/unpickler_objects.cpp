@@ -19,12 +19,14 @@ void Unpickler::charge(std::size_t items) {
 }
 
 void Unpickler::push_global(std::string_view module, std::string_view name) {
-  const auto known = find_pickle_global(module, name);
+  const auto known = find_pickle_global(module, name, dialect_);
   if (!known) {
     const std::string full = quote(std::string(module) + "." + std::string(name));
     if (module.starts_with("__torch__")) {
       in_.fail(
-          fmt::format("refers to {}: this is a TorchScript program; save its state_dict() instead", full));
+          fmt::format("refers to {}, a class of a TorchScript program, but the file is none; save its "
+                      "state_dict() instead",
+                      full));
     }
     in_.fail(
         fmt::format("refers to {}, which is not among the names a checkpoint of tensors needs; nothing is "
@@ -43,6 +45,7 @@ PickleRef Unpickler::reduce(PickleRef callee, PickleRef arguments) {
   need(node(arguments).kind == PickleKind::tuple, "the arguments of a call are not a tuple");
   const PickleName name = node(callee).global.name;
   if (name == PickleName::inert) return make_text(PickleKind::inert, node(callee).text);
+  if (name == PickleName::module) return make_text(PickleKind::module, node(callee).text);
   need(node(arguments).items.size() <= 16, "a call has more arguments than any known name takes");
   const std::vector<PickleRef> items = node(arguments).items;
   switch (name) {
@@ -78,7 +81,11 @@ PickleRef Unpickler::reduce(PickleRef callee, PickleRef arguments) {
            "a tensor of a subclass is made by something else than a tensor's function");
       return reduce(items[0], items[2]);
     }
+    case PickleName::typed_value:
+      need(items.size() == 1 || items.size() == 2, "a typed value is not made of a value and a type");
+      return items[0];
     case PickleName::inert:
+    case PickleName::module:
     case PickleName::storage:
     case PickleName::dtype:
     case PickleName::tensor_type:
@@ -87,9 +94,16 @@ PickleRef Unpickler::reduce(PickleRef callee, PickleRef arguments) {
   in_.fail(fmt::format("{} is called, which no checkpoint does", quote(node(callee).text)));
 }
 
-// The state holds attributes (a state dict's _metadata, hooks): nothing of it is a weight.
-void Unpickler::build(PickleRef target) {
+// The state holds attributes. Of a TorchScript module they are what is looked for, unless the class packs them its own
+// way; of anything else (a state dict's _metadata, hooks) nothing is a weight.
+void Unpickler::build(PickleRef target, PickleRef state) {
   const PickleKind kind = node(target).kind;
+  if (kind == PickleKind::module) {
+    if (node(state).kind != PickleKind::dict) return;
+    charge(node(state).items.size());
+    node(target).items = node(state).items;
+    return;
+  }
   need(kind == PickleKind::dict || kind == PickleKind::tensor || kind == PickleKind::inert ||
            kind == PickleKind::set,
        "attributes are set on something that has none");
@@ -251,6 +265,7 @@ std::string pickle_type_name(const PickleNode& node) {
     case PickleKind::tensor:
       return "tensor";
     case PickleKind::inert:
+    case PickleKind::module:
       return std::string(node.text);
   }
   return "?";

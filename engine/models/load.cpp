@@ -8,6 +8,8 @@
 #include <sstream>
 
 #include "engine/models/graph.h"
+#include "engine/models/onnx_match.h"
+#include "engine/models/onnx_values.h"
 #include "weights/match.h"
 #include "weights/seeded.h"
 #include "weights/sha256.h"
@@ -52,6 +54,48 @@ CheckpointFit read_as(const weights::Checkpoint& named, const std::string& model
   return fit;
 }
 
+constexpr const char* by_graph = "parameters found by their places in the graph";
+
+int classes_of(const weights::OnnxGraph& graph, const std::string& model) {
+  const int classes = onnx_classes(graph);
+  return classes ? classes : model_info(model).classes;
+}
+
+// The checkpoint under the model's names: by its graph where it has one, else as its names are read.
+weights::Checkpoint under_model_names(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
+  if (!checkpoint.graph) return weights::renamed(checkpoint, fit.naming);
+  std::vector<std::string> ignored;
+  return named_by_graph(checkpoint, fit.model, ignored);
+}
+
+CheckpointFit fit_graph(const weights::Checkpoint& checkpoint, const std::string& model) {
+  CheckpointFit fit{model, classes_of(*checkpoint.graph, model)};
+  fit.naming.convention = by_graph;
+  OnnxMatch match = match_onnx(*checkpoint.graph, model_graph(model, fit.classes));
+  fit.folded = match.folded;
+  fit.graph_notes = std::move(match.notes);
+  fit.graph_error = std::move(match.error);
+  fit.taken = match.tensors.size();
+  if (!match.fits) {
+    const std::size_t all = specs_of(fit).size();
+    fit.taken = std::min(match.reached, all - 1);
+    fit.differing = all - fit.taken;
+  }
+  return fit;
+}
+
+// The model in the width that the first convolution's output channels tell, if it comes in that; not every model comes in
+// every width.
+std::string in_width(const std::string& model, std::int64_t width, int usual) {
+  if (width < 1 || width > 1024 || width == usual) return model;
+  const std::string narrow = fmt::format("{}_w{}", model, width);
+  return is_model(narrow) ? narrow : model;
+}
+
+const LayerPlan& stem_of(const NetGraph& graph) {
+  return graph.layers[std::size_t(graph.listed.front())];
+}
+
 bool better(const CheckpointFit& a, const CheckpointFit& b) {
   return a.differing < b.differing;
 }
@@ -59,6 +103,7 @@ bool better(const CheckpointFit& a, const CheckpointFit& b) {
 // How a file that fits nothing differs from what it is most like.
 std::string nearest_text(const weights::Checkpoint& checkpoint) {
   const CheckpointFit nearest = rank_models(checkpoint).front();
+  if (checkpoint.graph) return fmt::format("; nearest is {}: {}", nearest.model, nearest.graph_error);
   if (const auto misfit = weights::known_misfit(weights::renamed(checkpoint, nearest.naming));
       !misfit.empty()) {
     return fmt::format("; it is {}", misfit);
@@ -69,7 +114,24 @@ std::string nearest_text(const weights::Checkpoint& checkpoint) {
 
 }  // namespace
 
+weights::Checkpoint named_by_graph(const weights::Checkpoint& checkpoint, const std::string& model,
+                                   std::vector<std::string>& names) {
+  const NetGraph net = model_graph(model, classes_of(*checkpoint.graph, model));
+  OnnxMatch match = match_onnx(*checkpoint.graph, net);
+  if (!match.fits) {
+    throw Error(fmt::format("{}: its graph does not fit {}: {}", checkpoint.path, model, match.error));
+  }
+  weights::Checkpoint named = checkpoint;
+  named.tensors = std::move(match.tensors);
+  named.graph = nullptr;
+  named.notes.push_back(by_graph);
+  named.notes.insert(named.notes.end(), match.notes.begin(), match.notes.end());
+  names = std::move(match.sources);
+  return named;
+}
+
 CheckpointFit fit_for(const weights::Checkpoint& checkpoint, const std::string& model) {
+  if (checkpoint.graph) return fit_graph(checkpoint, model);
   std::vector<CheckpointFit> fits;
   for (const weights::Naming& naming : weights::namings(checkpoint.tensors)) {
     fits.push_back(read_as(weights::renamed(checkpoint, naming), model, naming));
@@ -79,21 +141,27 @@ CheckpointFit fit_for(const weights::Checkpoint& checkpoint, const std::string& 
 
 std::vector<CheckpointFit> rank_models(const weights::Checkpoint& checkpoint) {
   std::vector<CheckpointFit> ranked(model_catalog().size());
+  if (checkpoint.graph) {
+    const int width = onnx_stem_width(*checkpoint.graph);
+    for (std::size_t i = 0; i < ranked.size(); ++i) {
+      const std::string& usual = model_catalog()[i].name;
+      ranked[i] = fit_graph(checkpoint, in_width(usual, width, stem_of(model_graph(usual)).out));
+    }
+    // How far a graph goes along with a network says more than how many tensors the network has.
+    std::stable_sort(ranked.begin(), ranked.end(), [](const CheckpointFit& a, const CheckpointFit& b) {
+      return std::pair(a.differing == 0, a.taken) > std::pair(b.differing == 0, b.taken);
+    });
+    return ranked;
+  }
   bool first = true;
   for (const weights::Naming& naming : weights::namings(checkpoint.tensors)) {
     const weights::Checkpoint named = weights::renamed(checkpoint, naming);
     for (std::size_t i = 0; i < ranked.size(); ++i) {
-      // The stem tells the width; a network of another than the usual one has it in its name. Not every model comes in
-      // every width.
-      std::string name = model_catalog()[i].name;
-      const NetGraph graph = model_graph(name);
-      const LayerPlan& usual = graph.layers[std::size_t(graph.listed.front())];
-      const weights::HostTensor* const stem = named.find(usual.module + ".weight");
-      const std::int64_t width = stem && stem->shape.size() == 4 ? stem->shape[0] : 0;
-      if (width >= 1 && width <= 1024 && width != usual.out) {
-        const std::string narrow = fmt::format("{}_w{}", name, width);
-        if (is_model(narrow)) name = narrow;
-      }
+      const std::string& usual = model_catalog()[i].name;
+      const NetGraph graph = model_graph(usual);
+      const weights::HostTensor* const stem = named.find(stem_of(graph).module + ".weight");
+      const std::string name =
+          in_width(usual, stem && stem->shape.size() == 4 ? stem->shape[0] : 0, stem_of(graph).out);
       CheckpointFit fit = read_as(named, name, naming);
       if (first || better(fit, ranked[i])) ranked[i] = std::move(fit);
     }
@@ -110,11 +178,12 @@ std::vector<CheckpointFit> fitting_models(const weights::Checkpoint& checkpoint)
 }
 
 std::vector<weights::MatchRow> compare(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
-  return weights::compare(weights::renamed(checkpoint, fit.naming), specs_of(fit));
+  return weights::compare(under_model_names(checkpoint, fit), specs_of(fit));
 }
 
 std::vector<std::string> fit_notes(const CheckpointFit& fit) {
   std::vector<std::string> notes = fit.naming.notes();
+  notes.insert(notes.end(), fit.graph_notes.begin(), fit.graph_notes.end());
   if (const int usual = model_info(fit.model).classes; fit.classes != usual) {
     notes.push_back(
         fmt::format("the classifier has {} classes (usual for {}: {})", fit.classes, fit.model, usual));
@@ -193,7 +262,7 @@ ModelNotes read_model_notes(const std::map<std::string, std::string>& metadata, 
 
 std::vector<weights::HostTensor> take_tensors(const weights::Checkpoint& checkpoint,
                                               const CheckpointFit& fit) {
-  weights::Checkpoint named = weights::renamed(checkpoint, fit.naming);
+  weights::Checkpoint named = under_model_names(checkpoint, fit);
   // The names in messages are the new ones.
   if (!fit.naming.plain()) named.path += fmt::format(" ({})", fmt::join(fit.naming.notes(), ", "));
   const auto specs = specs_of(fit);

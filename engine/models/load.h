@@ -24,6 +24,10 @@ struct CheckpointFit {
   std::size_t taken = 0;        // its tensors that have the name and the shape of one of the model's
   std::size_t ignored = 0;      // batch norm's counters
   std::size_t differing = 0;    // missing, unexpected or of another shape
+  // Of a checkpoint with a graph (ONNX): its parameters are found by their places there, whatever their names. Where the
+  // graph is not the model's, the first difference; `taken` and `differing` then only tell how far the two are alike.
+  std::string graph_error = {};
+  std::vector<std::string> graph_notes = {};
 };
 
 // Every architecture, with the width of the checkpoint's stem and the way of reading its names that fits best; the one
@@ -37,7 +41,12 @@ std::vector<CheckpointFit> fitting_models(const weights::Checkpoint& checkpoint)
 // A checkpoint that does not fit still gets an answer; loading then says what is wrong with it.
 CheckpointFit fit_for(const weights::Checkpoint& checkpoint, const std::string& model);
 
-// Tensor by tensor, under the names of fit.naming.
+// The parameters of a checkpoint with a graph under the names of `model`, and without the graph: how an ONNX file is read
+// as that model. `names`: what each was called in the file. Error naming the node that is another than the model's.
+weights::Checkpoint named_by_graph(const weights::Checkpoint& checkpoint, const std::string& model,
+                                   std::vector<std::string>& names);
+
+// Tensor by tensor, under the names of fit.naming or by the graph.
 std::vector<weights::MatchRow> compare(const weights::Checkpoint& checkpoint, const CheckpointFit& fit);
 
 // One line each about how the checkpoint is read: its names, its head where it is not the usual one.

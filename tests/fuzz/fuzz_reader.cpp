@@ -40,7 +40,7 @@ namespace {
 
 // What read_checkpoint does once it has told the format.
 void read(std::span<const std::byte> bytes) {
-  [[maybe_unused]] const auto file = MappedFile::view("fuzz", bytes);
+  [[maybe_unused]] const auto file = MappedFile::view("/nowhere/fuzz", bytes);
 #if RETRACE_FUZZ_READER == 0
   if (begins_with(bytes, 8, "{")) use(read_safetensors(file));
 #elif RETRACE_FUZZ_READER == 1  // torch's and NumPy's
@@ -50,12 +50,14 @@ void read(std::span<const std::byte> bytes) {
 #elif RETRACE_FUZZ_READER == 2
   if (is_torch_legacy(bytes)) use(read_torch_legacy(file));
 #elif RETRACE_FUZZ_READER == 3
-  const Pickle pickle = unpickle(bytes, "fuzz");
+  const Pickle pickle = unpickle(bytes, "fuzz", nullptr, PickleDialect::torch_script);  // knows all names
   if (pickle.root >= pickle.nodes.size() || pickle.length > bytes.size()) std::abort();
 #elif RETRACE_FUZZ_READER == 4
   if (begins_with(bytes, 257, "ustar")) use(read_torch_tar(file));
 #elif RETRACE_FUZZ_READER == 5
   if (begins_with(bytes, 0, "\x93NUMPY")) use(read_npy(file));
+#elif RETRACE_FUZZ_READER == 6
+  if (is_onnx(bytes)) use(read_onnx(file));
 #endif
 }
 

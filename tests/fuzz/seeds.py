@@ -85,7 +85,7 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
-    for reader in ("safetensors", "zip", "torch_legacy", "pickle", "torch_tar", "npy"):
+    for reader in ("safetensors", "zip", "torch_legacy", "pickle", "torch_tar", "npy", "onnx"):
         for length in ("short", "long"):
             (out / reader / length).mkdir(parents=True, exist_ok=True)
 
@@ -101,7 +101,7 @@ def main():
     seed("safetensors", "many", safetensors(
         {f"layer{i}.weight": ("F32", [2], bytes(8)) for i in range(60)}))
 
-    for path in FIXTURES.glob("*.zip.pt"):
+    for path in [*FIXTURES.glob("*.zip.pt"), *FIXTURES.glob("*.jit.pt")]:
         if path.stat().st_size < 20000:
             seed("zip", path.name, path.read_bytes())
         with zipfile.ZipFile(path) as archive:
@@ -120,6 +120,9 @@ def main():
     seed("torch_tar", "by_hand", torch_tar(), longest=4096)
     for path in FIXTURES.glob("*.tar.pt"):
         seed("torch_tar", path.name, path.read_bytes())
+    for path in FIXTURES.glob("*.onnx"):
+        if path.stat().st_size < 10000:
+            seed("onnx", path.name, path.read_bytes())
     for path in FIXTURES.glob("*.legacy.pt"):
         if path.stat().st_size < 20000:
             seed("torch_legacy", path.name, path.read_bytes())

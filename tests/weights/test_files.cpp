@@ -18,7 +18,8 @@ namespace {
 
 const char* const torch_fixtures[] = {
     "plain.zip.pt",      "plain.legacy.pt", "module.zip.pt",    "module.legacy.pt", "wrapped.zip.pt",
-    "wrapped.legacy.pt", "nested.zip.pt",   "nested.legacy.pt", "many.zip.pt",      "many.legacy.pt"};
+    "wrapped.legacy.pt", "nested.zip.pt",   "nested.legacy.pt", "many.zip.pt",      "many.legacy.pt",
+    "scripted.jit.pt",   "half.jit.pt",     "traced.jit.pt"};
 
 // A safetensors file with the same tensors as a fixture.
 std::string as_safetensors(const std::string& name) {
@@ -31,6 +32,9 @@ std::vector<std::pair<std::string, std::string>> good_files() {
   std::vector<std::pair<std::string, std::string>> files;
   for (const char* name : torch_fixtures) files.emplace_back(name, read_file(fixture(name)));
   for (const char* name : {"arrays.stored.npz", "arrays.deflated.npz"}) {
+    files.emplace_back(name, read_file(fixture(name)));
+  }
+  for (const char* name : {"types.onnx", "small.17.onnx", "small.training.onnx"}) {
     files.emplace_back(name, read_file(fixture(name)));
   }
   files.emplace_back("columns.npy",

@@ -118,9 +118,6 @@ TEST_CASE("zip: archives that are no checkpoint") {
   CHECK(contains(error_of_bytes(zip({{"x.npy", "1"}, {"y.txt", "2"}})),
                  "is a zip archive of 'x.npy', 'y.txt', but no PyTorch checkpoint"));
   auto entries = good();
-  entries.push_back({"a/constants.pkl", ""});
-  CHECK(contains(error_of_bytes(zip(entries)), "is a TorchScript program"));
-  entries = good();
   entries.push_back({"b/data.pkl", ""});
   CHECK(contains(error_of_bytes(zip(entries)), "has both 'a/data.pkl' and 'b/data.pkl'"));
   entries = good();

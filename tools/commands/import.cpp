@@ -68,7 +68,11 @@ Source read_source(const Options& o, const weights::Renaming& renaming) {
   weights::check_content(checkpoint);
   if (o.ema) weights::take_averaged(checkpoint);
   drop_training_state(checkpoint);
-  for (const weights::HostTensor& tensor : checkpoint.tensors) source.names.push_back(tensor.name);
+  if (checkpoint.graph) {
+    checkpoint = named_by_graph(checkpoint, o.model, source.names);
+  } else {
+    for (const weights::HostTensor& tensor : checkpoint.tensors) source.names.push_back(tensor.name);
+  }
   renaming.apply(checkpoint);
   source.fit = fit_for(checkpoint, o.model);
   return source;

@@ -75,11 +75,16 @@ std::string fit_text(const Json& fit) {
 // What the file is most like, and the first differences; null where nothing is alike.
 Json nearest_of(const weights::Checkpoint& checkpoint, const CheckpointFit& fit) {
   constexpr std::size_t shown = 3;
-  const std::string misfit = weights::known_misfit(weights::renamed(checkpoint, fit.naming));
+  const std::string misfit =
+      checkpoint.graph ? "" : weights::known_misfit(weights::renamed(checkpoint, fit.naming));
   if (fit.taken == 0 && misfit.empty()) return nullptr;
   Json json = describe(fit);
   json["differing"] = fit.differing;
   json["differences"] = Json::array();
+  if (checkpoint.graph) {
+    json["differences"].push_back(fit.graph_error);
+    return json;
+  }
   for (const weights::MatchRow& row : compare(checkpoint, fit)) {
     if (row.differs() && json["differences"].size() < shown) json["differences"].push_back(row.text());
   }
@@ -165,7 +170,7 @@ Command add_inspect(CLI::App& program) {
   CLI::App* const app = program.add_subcommand("inspect", "Show what a weight file holds");
   auto path = std::make_shared<std::filesystem::path>();
   auto json = std::make_shared<bool>(false);
-  app->add_option("file", *path, "safetensors or its index, .pth, .pt, .th, .npz, or a folder of .npy")
+  app->add_option("file", *path, "safetensors or its index, .pth, .pt, .th, .onnx, .npz, or a folder of .npy")
       ->required();
   app->add_flag("--json", *json, "One JSON object on standard output");
   return {app, [path, json] { return run(*path, *json); }};
