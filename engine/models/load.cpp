@@ -174,6 +174,10 @@ std::vector<CheckpointFit> rank_models(const weights::Checkpoint& checkpoint) {
 std::vector<CheckpointFit> fitting_models(const weights::Checkpoint& checkpoint) {
   std::vector<CheckpointFit> fitting = rank_models(checkpoint);
   std::erase_if(fitting, [](const CheckpointFit& fit) { return fit.differing > 0; });
+  // A graph whose batch norms were folded away may be a network that never had any: VGG. Then it is that.
+  const bool plain = checkpoint.graph &&
+                     std::any_of(fitting.begin(), fitting.end(), [](const auto& fit) { return !fit.folded; });
+  if (plain) std::erase_if(fitting, [](const CheckpointFit& fit) { return fit.folded; });
   return fitting;
 }
 

@@ -1,5 +1,6 @@
-"""Whole models of full size, from a file that PyTorch wrote to logits: `check_torchvision.py RETRACE PICTURE [MODEL…]` saves
-torchvision's models with random weights and has the program RETRACE classify the picture with them. Nothing is downloaded."""
+"""Whole models of full size, from files that PyTorch wrote to logits: `check_torchvision.py RETRACE PICTURE [MODEL…]` saves
+torchvision's models with random weights, as a state dict, a TorchScript program and an ONNX graph, and has the program
+RETRACE classify the picture with them. Nothing is downloaded."""
 import json
 import pathlib
 import subprocess
@@ -33,6 +34,16 @@ def randomised(name):
     return model.eval()
 
 
+def logits(program, picture, path):
+    """Without --model: the file has to tell it."""
+    out = subprocess.run([program, "classify", picture, "--weights", path, "--top", "1000", "--json"], check=True,
+                         stdout=subprocess.PIPE, text=True)
+    values = torch.zeros(1000, dtype=torch.float64)
+    for row in json.loads(out.stdout)["top"]:
+        values[row["index"]] = row["logit"]
+    return values
+
+
 def main():
     program, picture, names = sys.argv[1], sys.argv[2], sys.argv[3:] or MODELS
     x = PREPARE(Image.open(picture).convert("RGB"))[None]
@@ -40,21 +51,17 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             model = randomised(name)
-            path = pathlib.Path(folder) / f"{name}.pth"
-            torch.save(model.state_dict(), path)
+            paths = {kind: pathlib.Path(folder) / f"{name}.{kind}" for kind in ("pth", "pt", "onnx")}
+            torch.save(model.state_dict(), paths["pth"])
             with torch.no_grad():
+                torch.jit.save(torch.jit.trace(model, x), str(paths["pt"]))
+                torch.onnx.export(model, x, str(paths["onnx"]))
                 want = model.double()(x.double())[0]
-            # Without --model: the file's tensors have to tell it.
-            out = subprocess.run([program, "classify", picture, "--weights", path, "--top", "1000", "--json"],
-                                 check=True, capture_output=True, text=True)
-            rows = json.loads(out.stdout)["top"]
-            got = torch.zeros(1000, dtype=torch.float64)
-            for row in rows:
-                got[row["index"]] = row["logit"]
-            off = float((got - want).norm() / want.norm())
-            print(f"{name}: relative RMS of the logits {off:.2e}", flush=True)
-            worst = max(worst, off)
-            path.unlink()
+            for kind, path in paths.items():
+                off = float((logits(program, picture, path) - want).norm() / want.norm())
+                print(f"{name}.{kind}: relative RMS of the logits {off:.2e}", flush=True)
+                worst = max(worst, off)
+                path.unlink()
     if not worst <= 1e-4:
         sys.exit("expected at most 1e-4")
 
