@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(threads) wgrad(Conv2dWgrad a, DepthwisePlan pl
   t /= threads_s;
   const int r0 = int(t % threads_r) * Side, slice = int(t / threads_r);
   if (slice >= plan.slices) return;
-  const int first = slice * plan.slice_pixels, end = min(first + plan.slice_pixels, d.n * P * Q);
+  const int first = slice * plan.slice_pixels, end = first + min(plan.slice_pixels, d.n * P * Q - first);
 
   Eight sum[Taps];
 #pragma unroll
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(threads) wgrad(Conv2dWgrad a, DepthwisePlan pl
   }
 
   const bool alone = plan.slices == 1;
-  float* const out = alone ? a.dw : a.workspace + slice * d.weight_size();
+  float* const out = alone ? a.dw : a.workspace + 1LL * slice * d.c * d.r * d.s;
 #pragma unroll
   for (int i = 0; i < Taps; ++i) {
     float v[8];
