@@ -108,6 +108,11 @@ const std::vector<NameConvention>& name_conventions() {
         {"resnet.encoder.stages.{s}.layers.{b}.layer.{k}.convolution.*", "layer{s+1}.{b}.conv{k+1}.*"},
         {"resnet.encoder.stages.{s}.layers.{b}.layer.{k}.normalization.*", "layer{s+1}.{b}.bn{k+1}.*"},
         {"classifier.1.*", "fc.*"}}},
+      // The files torchvision offers for its DenseNets were written before a module's name could hold no dot.
+      {"names of torchvision's first DenseNets",
+       {{"features.denseblock{b}.denselayer{l}.norm.{k}.*", "features.denseblock{b}.denselayer{l}.norm{k}.*"},
+        {"features.denseblock{b}.denselayer{l}.conv.{k}.*",
+         "features.denseblock{b}.denselayer{l}.conv{k}.*"}}},
       // mmpretrain: an ImageClassifier of a ResNet backbone and a LinearClsHead.
       {"MMPretrain names", {{"backbone.*", "*"}, {"head.fc.*", "fc.*"}}},
   };

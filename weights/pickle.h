@@ -81,8 +81,8 @@ struct PickleObjects {
 // becomes an enum; REDUCE, NEWOBJ and BUILD act on the known names alone. Numbers in tensors and storages are
 // not yet checked against each other.
 // Throws Error, beginning with `where` and the byte's position, for a damaged pickle, an unknown name, an
-// opcode of the text protocols 0 and 1, or an absurd number of objects (over 4 million, over 250 000
-// tensors).
+// opcode of the text protocols 0 and 1 (but INT, which Python 2 writes in protocol 2 too), or an absurd number
+// of objects (over 4 million, over 250 000 tensors).
 // With `known`, which must outlive the call, a persistent id is the number of one of its tensors.
 // `dialect` says which names are known.
 Pickle unpickle(std::span<const std::byte> bytes, const std::string& where,

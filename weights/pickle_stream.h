@@ -45,12 +45,12 @@ class PickleStream {
     at_ += std::size_t(n);
     return text;
   }
-  // Up to the next line feed, which is consumed. Names are short; a limit keeps damage from scanning a file.
+  // Up to the next line feed, which is consumed. Lines are short; a limit keeps damage from scanning a file.
   std::string_view line() {
     const std::size_t most = std::min<std::size_t>(bytes_.size() - at_, 1024);
     const std::string_view ahead(reinterpret_cast<const char*>(bytes_.data()) + at_, most);
     const std::size_t end = ahead.find('\n');
-    if (end == std::string_view::npos) fail("a name has no end; the file is cut short or damaged");
+    if (end == std::string_view::npos) fail("a line has no end; the file is cut short or damaged");
     at_ += end + 1;
     return ahead.substr(0, end);
   }

@@ -1,6 +1,8 @@
 #include "weights/unpickler.h"
 
+#include <charconv>
 #include <iterator>
+#include <system_error>
 
 #include "weights/checked.h"
 
@@ -17,6 +19,7 @@ enum Opcode : int {
   BININT = 'J',
   BININT1 = 'K',
   BININT2 = 'M',
+  INT = 'I',
   NONE = 'N',
   BINPERSID = 'Q',
   REDUCE = 'R',
@@ -172,6 +175,18 @@ bool Unpickler::push_literal(int opcode) {
     case BININT2:
       push(make(PickleKind::integer, in_.number<std::uint16_t>()));
       return true;
+    // The one literal in text that Python 2 writes in protocol 2 too: a number over 32 bits, as the addresses by which
+    // PyTorch's optimizers then named their parameters.
+    case INT: {
+      const std::string_view digits = in_.line();
+      std::int64_t value = 0;
+      const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+      if (error != std::errc() || end != digits.data() + digits.size()) {
+        in_.fail(fmt::format("{} is not a whole number of 64 bits", quote(digits)));
+      }
+      push(make(digits == "00" || digits == "01" ? PickleKind::boolean : PickleKind::integer, value));
+      return true;
+    }
     case LONG1:
     case LONG4: {
       const std::uint32_t n = opcode == LONG1 ? in_.number<std::uint8_t>() : in_.number<std::uint32_t>();

@@ -6,7 +6,7 @@ if(Python3_FOUND)
   if(RETRACE_SANITIZE OR RETRACE_RACECHECK)
     set(sanitized 1)
   endif()
-  foreach(part results weights failures hostile import import_bytes evaluate train train_failures demo)
+  foreach(part results weights failures hostile field import import_bytes evaluate train train_failures demo)
     add_test(NAME cli_${part}
       COMMAND Python3::Interpreter -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_${part}.py)
     set_tests_properties(cli_${part} PROPERTIES LABELS sim TIMEOUT 600

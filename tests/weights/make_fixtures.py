@@ -1,30 +1,40 @@
 #!/usr/bin/env python3
 """Makes the checkpoints in tests/weights/fixtures. Values are formulas that test_torch.cpp repeats.
 
-Made with PyTorch 1.13 (Debian's python3-torch); the containers it writes, and one that it only reads:
-  *.zip.pt     since PyTorch 1.6
-  *.legacy.pt  before, and on request since
-  *.tar.pt     before PyTorch 0.1.10; written here as its legacy_load expects, and read back with it
-  *.jit.pt     TorchScript programs, torch.jit.save
+Run with each PyTorch whose files are there; the code speaks Python 2.7 too. Names say which wrote them:
+  *.zip.pt, *.legacy.pt, *.tar.pt   1.13 (Debian's python3-torch)
+  *.torch-1.0.legacy.pt             1.0.0, the oldest on PyPI, with Python 2.7
+  *.torch-2.15.*.pt                 2.15.0, the newest there
+The containers:
+  zip     since PyTorch 1.6
+  legacy  before, and on request since
+  tar     before PyTorch 0.1.10; written here as 1.13's legacy_load expects, and read back with it
 Storage keys in legacy files are memory addresses, so running this again changes those files' bytes but not
 what they hold.
 """
 import argparse
 import collections
 import io
-import pathlib
+import os
 import pickle
 import struct
 import tarfile
 
 import torch
 
-HERE = pathlib.Path(__file__).resolve().parent / "fixtures"
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures")
+VERSION = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+SUFFIX = "" if VERSION == (1, 13) else ".torch-%d.%d" % VERSION
 
 
 def save(name, value, **options):
-    torch.save(value, HERE / f"{name}.zip.pt", **options)
-    torch.save(value, HERE / f"{name}.legacy.pt", _use_new_zipfile_serialization=False, **options)
+    path = os.path.join(HERE, name + SUFFIX)
+    if VERSION < (1, 6):
+        options.pop("pickle_protocol", None)  # Python 2 ends at 2
+        torch.save(value, path + ".legacy.pt", **options)
+        return
+    torch.save(value, path + ".zip.pt", **options)
+    torch.save(value, path + ".legacy.pt", _use_new_zipfile_serialization=False, **options)
 
 
 def save_tar(name, value):
@@ -58,12 +68,12 @@ def save_tar(name, value):
         if key % 2 and offset:
             views.append((9000 + key, root, 1, len(storage) - 1))
             root, offset = 9000 + key, offset - 1
-        numbers = [tensor.dim(), *tensor.size(), *tensor.stride(), offset]
-        head.append(dump((key, root, getattr(torch, type_of(tensor) + "Tensor"))) + struct.pack(f"<{len(numbers)}q", *numbers))
+        numbers = [tensor.dim()] + list(tensor.size()) + list(tensor.stride()) + [offset]
+        head.append(dump((key, root, getattr(torch, type_of(tensor) + "Tensor"))) + struct.pack("<%dq" % len(numbers), *numbers))
     system = {"protocol_version": 1000, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 8}}
     parts = {"sys_info": dump(system), "pickle": body.getvalue(), "tensors": dump(len(head)) + b"".join(head),
              "storages": dump(len(storages)) + b"".join(storages) + dump(views)}
-    path = HERE / f"{name}.tar.pt"
+    path = os.path.join(HERE, name + ".tar.pt")
     with tarfile.open(path, "w:", format=tarfile.PAX_FORMAT) as tar:
         for part, data in parts.items():
             info = tarfile.TarInfo(part)
@@ -83,11 +93,14 @@ def type_of(tensor):
 
 
 def special(dtype):
-    """Signed zeros, infinities, NaN, the smallest and largest values, and what rounding makes of 1/3 and 0.1."""
-    info = torch.finfo(dtype)
-    smallest = {torch.float16: 2.0**-24, torch.bfloat16: 2.0**-133, torch.float64: 5e-324, torch.float32: 2.0**-149}
-    values = [0.0, -0.0, float("inf"), float("-inf"), float("nan"), info.max, info.min, info.tiny, smallest[dtype],
-              -1.5, 1 / 3, 0.1]
+    """Signed zeros, infinities, NaN, the largest, smallest normal and smallest values, and what rounding makes of 1/3 and 0.1."""
+    largest, normal, smallest = {
+        "torch.float16": (65504.0, 2.0**-14, 2.0**-24),
+        "torch.bfloat16": (2.0**128 - 2.0**120, 2.0**-126, 2.0**-133),
+        "torch.float32": (2.0**128 - 2.0**104, 2.0**-126, 2.0**-149),
+        "torch.float64": (1.7976931348623157e308, 2.0**-1022, 5e-324),
+    }[str(dtype)]
+    values = [0.0, -0.0, float("inf"), float("-inf"), float("nan"), largest, -largest, normal, smallest, -1.5, 1 / 3.0, 0.1]
     return torch.tensor(values, dtype=torch.float64).to(dtype)
 
 
@@ -96,14 +109,16 @@ def plain():
     base = torch.arange(24, dtype=torch.float32)
     volume = torch.arange(2 * 3 * 4 * 5, dtype=torch.float32).reshape(2, 3, 4, 5)
     d = collections.OrderedDict()
-    for name, dtype in dict(f64=torch.float64, f32=torch.float32, f16=torch.float16, bf16=torch.bfloat16).items():
-        d[name] = special(dtype)
+    for name, dtype in (("f64", "float64"), ("f32", "float32"), ("f16", "float16"), ("bf16", "bfloat16")):
+        if hasattr(torch, dtype):
+            d[name] = special(getattr(torch, dtype))
     d["i64"] = torch.tensor([-(2**63), -1, 0, 2**53 + 1, 2**63 - 1])
     d["i32"] = torch.tensor([-(2**31), -1, 0, 2**24 + 1, 2**31 - 1], dtype=torch.int32)
     d["i16"] = torch.tensor([-(2**15), -1, 0, 2**15 - 1], dtype=torch.int16)
     d["i8"] = torch.tensor([-128, -1, 0, 127], dtype=torch.int8)
     d["u8"] = torch.tensor([0, 1, 128, 255], dtype=torch.uint8)
-    d["bool"] = torch.tensor([True, False, True])
+    if hasattr(torch, "bool"):
+        d["bool"] = torch.tensor([True, False, True])
     d["scalar"] = torch.tensor(2.5)
     d["scalar_i64"] = torch.tensor(7)
     d["empty"] = torch.zeros(0)
@@ -115,7 +130,13 @@ def plain():
     d["column"] = base.reshape(4, 6)[:, 2:3]     # [4, 1], strides [6, 1]
     d["expanded"] = base[3:4].expand(5)          # stride 0
     d["permuted"] = volume.permute(3, 0, 2, 1)   # [5, 2, 4, 3]
-    d["channels_last"] = (volume + 1000).contiguous(memory_format=torch.channels_last)
+    d["channels_last"] = (volume + 1000).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    if VERSION >= (2, 3):  # these have no storage class of their own: plain bytes, and _rebuild_tensor_v3
+        for name, bits in (("u16", 16), ("u32", 32), ("u64", 64)):
+            d[name] = torch.tensor([0, 1, 2**(bits - 1), 2**bits - 1], dtype=getattr(torch, "uint%d" % bits))
+        codes = torch.tensor([0x00, 0x80, 0x38, 0x7e, 0x01, 0xbc], dtype=torch.uint8)
+        d["f8_e4m3"], d["f8_e5m2"] = codes.view(torch.float8_e4m3fn), codes.view(torch.float8_e5m2)
+        d["f8_view"] = d["f8_e4m3"].reshape(2, 3).t()
     d["parameter"] = torch.nn.Parameter(torch.arange(3, dtype=torch.float32) * 0.5)
     return d
 
@@ -126,65 +147,51 @@ def module():
     state = net.state_dict()
     with torch.no_grad():
         for at, tensor in enumerate(state.values()):
-            tensor.copy_(torch.arange(tensor.numel()).reshape(tensor.shape) * 0.25 + at)
+            tensor.copy_(torch.arange(tensor.numel(), dtype=torch.float32).reshape(tensor.shape) * 0.25 + at)
     return net, state
 
 
-class Part(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = torch.nn.Conv2d(2, 3, 3, bias=False)
-        self.bn = torch.nn.BatchNorm2d(3)
-        self.sizes, self.flags, self.names, self.rates = [1, 2], [True], ["a"], {"x": 0.5}
+def resnet18():
+    """The names and shapes of torchvision's resnet18 in a thirty-second of its width, with ten classes."""
+    d = collections.OrderedDict()
 
-    def forward(self, x):
-        return self.bn(self.conv(x))
+    def fill(name, *shape):
+        at, n = len(d), 1
+        for side in shape:
+            n *= side
+        # Numbers of 11 bits: exact in every floating type but bfloat16.
+        d[name] = (torch.arange(n, dtype=torch.float32) * 7 + 3 * at).fmod(2048).sub(1024).div(64).reshape(*shape)
 
+    def norm(name, channels):
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            fill(name + "." + part, channels)
+        d[name + ".num_batches_tracked"] = torch.tensor(len(d))
 
-class Program(torch.nn.Module):
-    """Modules in modules, a buffer, a view, a parameter under two names, attributes of all kinds."""
-
-    def __init__(self, traced):
-        super().__init__()
-        self.layer = torch.nn.Sequential(Part(), torch.nn.ReLU())
-        self.fc = torch.nn.Linear(3, 3)
-        self.register_buffer("scale", torch.zeros(2, 2))
-        self.register_buffer("steps", torch.zeros(3, dtype=torch.int64))
-        self.turned = torch.nn.Parameter(torch.zeros(2, 3).t())
-        if not traced:  # tracing forbids what is shared, and keeps no plain attributes
-            self.tied = self.fc.weight
-            self.again = self.layer[0]
-            self.tensors, self.table, self.count = [torch.ones(2)], {"k": torch.ones(1)}, 3
-
-    def forward(self, x):
-        x = self.layer(x).mean((2, 3))
-        return self.fc(x) * self.scale.sum() + self.turned.sum() + self.steps.sum() + torch.ones(3)
-
-
-def program(traced=False, half=False):
-    net = Program(traced).eval()
-    with torch.no_grad():
-        for name, tensor in net.state_dict().items():
-            # Numbers that tell name and place, small enough for half precision.
-            tensor.copy_(torch.arange(tensor.numel()).reshape(tensor.shape) * 0.25 + sum(name.encode()) % 64)
-    return net.half() if half else net
-
-
-def save_programs():
-    scripted = torch.jit.script(program())
-    scripted.save(str(HERE / "scripted.jit.pt"))
-    torch.jit.script(program(half=True)).save(str(HERE / "half.jit.pt"))
-    torch.jit.trace(program(traced=True), torch.zeros(1, 2, 5, 5)).save(str(HERE / "traced.jit.pt"))
-    torch.jit.freeze(scripted).save(str(HERE / "frozen.jit.pt"))
-    assert torch.jit.load(str(HERE / "scripted.jit.pt")).state_dict().keys() == scripted.state_dict().keys()
-    print(list(scripted.state_dict()))
+    fill("conv1.weight", 2, 3, 7, 7)
+    norm("bn1", 2)
+    before = 2
+    for stage, channels in enumerate((2, 4, 8, 16)):
+        for block in range(2):
+            name = "layer%d.%d." % (stage + 1, block)
+            fill(name + "conv1.weight", channels, before, 3, 3)
+            norm(name + "bn1", channels)
+            fill(name + "conv2.weight", channels, channels, 3, 3)
+            norm(name + "bn2", channels)
+            if before != channels:
+                fill(name + "downsample.0.weight", channels, before, 1, 1)
+                norm(name + "downsample.1", channels)
+            before = channels
+    fill("fc.weight", 10, 16)
+    fill("fc.bias", 10)
+    return d
 
 
 def main():
-    HERE.mkdir(exist_ok=True)
-    save_programs()
     save("plain", plain())
-    save_tar("plain", collections.OrderedDict((name, tensor.detach()) for name, tensor in plain().items()))
+    if VERSION == (1, 13):
+        save_tar("plain", collections.OrderedDict((name, tensor.detach()) for name, tensor in plain().items()))
+    else:
+        save("resnet18", resnet18())
 
     net, state = module()
     save("module", state)
@@ -211,14 +218,15 @@ def main():
                 "stem": {"weight": torch.arange(4.0), "stride": 2},
                 "blocks": [{"weight": torch.arange(2.0) + 10}, ({"weight": torch.arange(2.0) + 20}, None)],
                 3: torch.arange(1.0) + 30,
-                "size": torch.Size([1, 2]), "type": torch.float16, "set": {1, 2},
+                "size": torch.Size([1, 2]), "type": torch.float16 if VERSION >= (1, 13) else None, "set": {1, 2},
             },
             "version": (1, 13),
         },
         "history": collections.defaultdict(list, loss=[0.5, 0.25]),
     }, pickle_protocol=4)
-    # A pickle whose strings and memo outgrow the one-byte forms.
-    save("many", {f"layer{i}.{'x' * (i % 3) * 100}weight": torch.full((2,), float(i)) for i in range(120)})
+    if VERSION == (1, 13):
+        # A pickle whose strings and memo outgrow the one-byte forms.
+        save("many", {"layer%d.%sweight" % (i, "x" * (i % 3) * 100): torch.full((2,), float(i)) for i in range(120)})
 
 
 if __name__ == "__main__":

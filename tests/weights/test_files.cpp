@@ -16,10 +16,21 @@
 namespace retrace::weights::test {
 namespace {
 
-const char* const torch_fixtures[] = {
-    "plain.zip.pt",      "plain.legacy.pt", "module.zip.pt",    "module.legacy.pt", "wrapped.zip.pt",
-    "wrapped.legacy.pt", "nested.zip.pt",   "nested.legacy.pt", "many.zip.pt",      "many.legacy.pt",
-    "scripted.jit.pt",   "half.jit.pt",     "traced.jit.pt"};
+const char* const torch_fixtures[] = {"plain.zip.pt",
+                                      "plain.legacy.pt",
+                                      "module.zip.pt",
+                                      "module.legacy.pt",
+                                      "wrapped.zip.pt",
+                                      "wrapped.legacy.pt",
+                                      "nested.zip.pt",
+                                      "nested.legacy.pt",
+                                      "many.zip.pt",
+                                      "many.legacy.pt",
+                                      "plain.torch-2.15.zip.pt",
+                                      "wrapped.torch-1.0.legacy.pt",
+                                      "scripted.jit.pt",
+                                      "half.jit.pt",
+                                      "traced.jit.pt"};
 
 // A safetensors file with the same tensors as a fixture.
 std::string as_safetensors(const std::string& name) {

@@ -103,6 +103,36 @@ TEST_CASE("names: MMPretrain's") {
                 "MMPretrain names") == Names{"conv1.weight", "layer1.0.bn1.bias", "fc.weight"});
 }
 
+TEST_CASE("names: torchvision's first DenseNets") {
+  // densenet121-a639ec97.pth and its like; torchvision's own rule is in _load_state_dict of densenet.py.
+  const Names theirs{"features.conv0.weight",
+                     "features.norm0.running_mean",
+                     "features.denseblock1.denselayer1.norm.1.weight",
+                     "features.denseblock1.denselayer1.conv.1.weight",
+                     "features.denseblock3.denselayer24.norm.2.running_var",
+                     "features.denseblock3.denselayer24.conv.2.weight",
+                     "features.transition1.norm.weight",
+                     "features.transition1.conv.weight",
+                     "features.norm5.bias",
+                     "classifier.weight"};
+  const Names ours{"features.conv0.weight",
+                   "features.norm0.running_mean",
+                   "features.denseblock1.denselayer1.norm1.weight",
+                   "features.denseblock1.denselayer1.conv1.weight",
+                   "features.denseblock3.denselayer24.norm2.running_var",
+                   "features.denseblock3.denselayer24.conv2.weight",
+                   "features.transition1.norm.weight",
+                   "features.transition1.conv.weight",
+                   "features.norm5.bias",
+                   "classifier.weight"};
+  const std::string title = "names of torchvision's first DenseNets";
+  CHECK(read_as(theirs, title) == ours);
+  CHECK(read_as(ours, title).empty());  // today's names need nothing
+  Names parallel = theirs;
+  for (std::string& name : parallel) name = "module." + name;
+  CHECK(read_as(parallel, title, "module.") == ours);
+}
+
 TEST_CASE("names: as they are first, then without what all share up to a dot") {
   const auto ways = namings(named({"a.b.c", "a.b.d", "a.bx.e"}).tensors);
   REQUIRE(ways.size() == 2);

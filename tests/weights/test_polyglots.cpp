@@ -35,7 +35,8 @@ TEST_CASE("polyglots: a zip at the end of another file is not looked for") {
   CHECK(raw(c, "w", DType::f32, {4}) == four);
   REQUIRE(c.notes.size() == 1);
   CHECK(contains(c.notes[0], "bytes after the last storage left out"));
-  CHECK(contains(error_of_bytes(plain(four) + archive(other)), "safetensors: tensors end at byte 16 of "));
+  CHECK(
+      contains(error_of_bytes(plain(four) + archive(other)), "safetensors: the tensors end at byte 16 of "));
   CHECK(contains(error_of_bytes("#!/bin/sh\nexit\n" + archive(four)), "data of unknown format"));
   CHECK(contains(error_of_bytes("GIF89a" + archive(four)), "data of unknown format"));
 }
@@ -69,13 +70,14 @@ TEST_CASE("polyglots: tar and zip in one file") {
   CHECK(values_of(both) == four);
   // The same bytes with a damaged zip magic are taken for a tar, and are none.
   CHECK(contains(error_of_bytes("XK" + both.substr(2)),
-                 "tar archive, byte 0: an entry's header does not match its checksum"));
+                 "tar archive, byte 0: an entry's checksum is not octal"));
 }
 
 TEST_CASE("polyglots: an end record in the comment") {
   // As PyTorch and Python do, the end record nearest to the end counts, if its comment reaches the end exactly.
   const std::string inner = archive(other);
-  const std::string inner_end = inner.substr(inner.find("PK\x05\x06"));
+  std::string inner_end = inner.substr(inner.find("PK\x05\x06"));
+  inner_end.replace(16, 4, little(std::uint32_t(inner.find("PK\x01\x02") + 1)));
   const std::string message = error_of_bytes(archive(four, inner_end));
   CHECK(contains(message, "no central record at byte"));
   // One that does not reach the end is only text.
@@ -113,7 +115,7 @@ TEST_CASE("polyglots: zip64 records where none belong") {
 TEST_CASE("polyglots: safetensors in a pickle's clothes") {
   // A header's length whose bytes are the magic of a zip or a pickle.
   CHECK(contains(error_of_bytes("PK\x03\x04\0\0\0\0{}"s), "shorter than its smallest possible end"));
-  CHECK(contains(error_of_bytes("\x80\x02\x8a\x0a\0\0\0\0{}"s), "header length 177865344 "));
+  CHECK(contains(error_of_bytes("\x80\x02\x8a\x0a\0\0\0\0{}"s), "header length 176816768 "));
   CHECK(contains(error_of_bytes(std::string("\x80\x02}q\x01.\0\0{}", 10)), "header length"));
 }
 

@@ -65,6 +65,12 @@ TEST_CASE("safetensors: a tensor's fields must be there and of their kinds") {
   CHECK(contains(error_of_header(one("\"U8\"", "[-1]", "[0,1]"), 1), "shape holds '-1'"));
   CHECK(contains(error_of_header(one("\"U8\"", "[1.0]", "[0,1]"), 1), "shape holds '1.0'"));
   CHECK(contains(error_of_header(one("\"U8\"", "[18446744073709551615]", "[0,1]"), 1), "which is too large"));
+  for (const std::string& number :
+       {std::string("1e999"), std::string("-1e999"), "1" + std::string(100'000, '0')}) {
+    const std::string message = error_of_header(one("\"U8\"", "[" + number + "]", "[0,1]"), 1);
+    CHECK(contains(message, "safetensors: "));
+    CHECK(message.size() < 500);
+  }
   CHECK(contains(error_of_header(one("\"U8\"", "[1]", "[0]"), 1), "data_offsets has 1 numbers"));
 }
 

@@ -87,13 +87,13 @@ TEST_CASE("torch: a broken pickle machine") {
   CHECK(contains(error_of_object("}(Nu"), "a key has no value"));
   CHECK(contains(error_of_object("NN\x93"), "a global's name is not text"));
   CHECK(contains(error_of_object("\x80\x06"), "protocol 6"));
-  CHECK(contains(error_of_object("I1\n"), "opcode 0x49 is not one that torch.save writes"));
+  CHECK(contains(error_of_object("I1"), "a line has no end"));
   CHECK(contains(error_of_object("X\xff\xff\xff\xff"), "needs 4294967295 bytes"));
   CHECK(
       contains(error_of_object("\x8d\xff\xff\xff\xff\xff\xff\xff\xff"), "needs 18446744073709551615 bytes"));
   CHECK(contains(error_of_object("\x8b\xff\xff\xff\x7f"), "needs 2147483647 bytes"));
-  CHECK(contains(error_of_object("cos"), "a name has no end"));
-  CHECK(contains(error_of_object("c" + repeat("x", 5000) + "\n"), "a name has no end"));
+  CHECK(contains(error_of_object("cos"), "a line has no end"));
+  CHECK(contains(error_of_object("c" + repeat("x", 5000) + "\n"), "a line has no end"));
   CHECK(contains(error_of_bytes(zip({{"archive/data.pkl", "\x80\x02}"}})), "needs 1 bytes, but 0 are left"));
   CHECK(contains(error_of_bytes(zip({{"archive/data.pkl", ""}})), "needs 1 bytes"));
 }
