@@ -18,11 +18,20 @@ void LrpRule::begin(Walk& walk) {
   keeper_.begin(walk);
 }
 
+namespace {
+
+// Whether each output is one input times a weight: a batch norm that no convolution could take in.
+bool one_product(const Node& node) {
+  return node.op == Op::conv2d && node.conv.c == node.conv.groups && node.conv.r == 1 && node.conv.s == 1;
+}
+
+}  // namespace
+
 LayerRule LrpRule::rule_for(const Walk& walk, NodeId id) const {
   const Node& node = walk.node(id);
   if (node.op == Op::linear) return options_.linear;
-  // A batch norm no convolution could take in: one product a sum, which leaves nothing to weigh against each other.
-  if (node.conv.c == node.conv.groups && node.conv.r == 1 && node.conv.s == 1) return LayerRule::epsilon;
+  // Nothing there to weigh against each other.
+  if (one_product(node)) return LayerRule::epsilon;
   return walk.node(node.x).op == Op::input ? options_.first : options_.conv;
 }
 
@@ -210,8 +219,9 @@ void LrpRule::linear_map(Walk& walk, NodeId id) {
       gate.rule = GateRule::epsilon;
       terms.push_back({parts::all, s});
       if (spread) {
-        // What supports a sum that cannot be negative are its positive products; else all, by their size.
-        const PartKey support = sum.signed_value ? parts::absolute : parts::positive;
+        // What supports a sum that cannot be negative are its positive products; else all, by their size. A sum of one has
+        // nobody else to hand the bias's share to.
+        const PartKey support = sum.signed_value || one_product(node) ? parts::absolute : parts::positive;
         p = products(walk, sum, support);
         gate.positive = p.data();
         give(f, gate.f);

@@ -298,8 +298,9 @@ class TapeReference {
           for (const Contribution& c : list) {
             send(c, c.x * c.w * s);
             if (!spreads) continue;
-            const double support = can_be_negative ? std::abs(c.x * c.w) : std::max(c.x * c.w, 0.0);
-            send(c, ratio(support, can_be_negative ? size : p) * b * s);
+            const bool by_size = can_be_negative || one_product;
+            const double support = by_size ? std::abs(c.x * c.w) : std::max(c.x * c.w, 0.0);
+            send(c, ratio(support, by_size ? size : p) * b * s);
           }
           break;
         }

@@ -184,7 +184,9 @@ class Node:
     kind: str
     inputs: list  # indices of nodes
     op: object = None
-    signed: bool = True  # False: a ReLU is the only one that reads it, and is fused with it
+    # False: a ReLU is the only one that reads it, and is fused with it. A Scale has one product a sum, which is all there is to
+    # hand a bias's share to: under `spread` it counts as signed.
+    signed: bool = True
 
 
 def describe(traced, module, sources):
@@ -242,7 +244,8 @@ class Graph:
                 self.consumers[source].append(i)
         for i, node in enumerate(self.nodes):
             readers = [self.nodes[j] for j in self.consumers[i]]
-            node.signed = not (len(readers) == 1 and type(readers[0].op) is nn.ReLU)
+            fused = len(readers) == 1 and type(readers[0].op) is nn.ReLU
+            node.signed = isinstance(node.op, Scale) or not fused
 
     def values(self, x):
         """Every node's output for pictures x [n, 3, h, w]."""
