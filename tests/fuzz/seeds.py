@@ -52,7 +52,7 @@ def main():
             for name in archive.namelist():
                 if name.endswith("data.pkl"):
                     (folders["pickle"] / path.name).write_bytes(archive.read(name))
-    for path in FIXTURES.glob("*.npz"):
+    for path in FIXTURES.glob("arrays.*.npz"):
         if path.stat().st_size < 10000:
             shutil.copy(path, folders["zip"] / path.name)
         with zipfile.ZipFile(path) as archive:
