@@ -32,8 +32,8 @@ class ProtoReader {
   // wire type or a field number that does not exist.
   bool next(ProtoField& field);
 
-  // The same for texts, messages and varints alone, of a message of which only the beginning is there: a field that goes on behind it comes with what there is,
-  // one whose number or length does ends the message.
+  // The same for texts, messages and varints alone, of a message of which only the beginning is there: a field that
+  // goes on behind it comes with what there is, one whose number or length does ends the message.
   bool next_start(ProtoField& field);
 
   // A number of packed ones: reads on from `bytes`, which is shortened. `bytes` must not be empty.

@@ -108,7 +108,7 @@ def main():
             for name in archive.namelist():
                 if name.endswith("data.pkl"):
                     seed("pickle", path.name, archive.read(name))
-    for path in FIXTURES.glob("*.npz"):
+    for path in FIXTURES.glob("arrays.*.npz"):
         seed("zip", path.name, path.read_bytes())
         with zipfile.ZipFile(path) as archive:
             for number, name in enumerate(archive.namelist()):
