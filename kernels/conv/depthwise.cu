@@ -119,9 +119,10 @@ struct Meeting {
 };
 
 // Launch: a row of blocks per image and `rows` rows of the result; its threads are the channel groups, fastest, and the
-// tiles of four columns. dgrad's signal must be plain.
+// tiles of four columns. dgrad's signal must be plain. The 1 keeps sm_90's compiler from squeezing three blocks in, where
+// it would spill.
 template <class Args, int Stride>
-__global__ void __launch_bounds__(threads) three_by_three(Args a, int rows) {
+__global__ void __launch_bounds__(threads, 1) three_by_three(Args a, int rows) {
   constexpr bool is_dgrad = std::is_same_v<Args, Conv2dDgrad>;
   using Columns = Meeting<is_dgrad, Stride>;
   const Conv2dShape& d = a.shape;

@@ -173,8 +173,8 @@ TEST_CASE("tiled: more groups and parities than a grid has layers") {
 }
 
 TEST_CASE("variant names") {
-  for (ConvVariant variant : {ConvVariant::automatic, ConvVariant::direct, ConvVariant::tiled,
-                              ConvVariant::depthwise}) {
+  for (ConvVariant variant :
+       {ConvVariant::automatic, ConvVariant::direct, ConvVariant::tiled, ConvVariant::depthwise}) {
     CHECK(kernels::parse_conv_variant(kernels::conv_variant_name(variant)) == variant);
   }
   CHECK(kernels::parse_conv_variant("auto") == ConvVariant::automatic);
