@@ -91,10 +91,17 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
   });
   std::optional<BackgroundHash> hash;
   if (options.content_hash) hash.emplace();
+  constexpr std::size_t flush_step = std::size_t{8} << 20;
+  std::size_t unflushed = 0;
   for (const Entry& entry : entries) {
     const HostTensor stored = entry.tensor->stored(options.float_type);
     if (hash) hash->add(stored);
     file.write({stored.data.get(), stored.byte_size()});
+    // The disk works while the hash does.
+    if ((unflushed += stored.byte_size()) >= flush_step) {
+      file.begin_flush();
+      unflushed = 0;
+    }
   }
   if (hash) {
     file.begin_flush();
