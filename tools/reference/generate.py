@@ -28,14 +28,15 @@ from zennit_maps import zennit_maps
 # What the chosen ones must reach, so that a float32 engine with any order of summation can be held to 1e-4.
 MAX_CONDITION, MAX_FLOAT32_RMS = 45, 1e-5
 # Fifty layers are worse conditioned than twenty: of a thousand pictures the best had 90, this one has 103, and PyTorch's own
-# float32 is up to 1.3e-5 off.
-MAX_OF_DEEP = {"resnext50_32x4d_w16": (110, 2e-5)}
+# float32 is up to 1.3e-5 off. The wide one's picture, the best of 200, has 59.6.
+MAX_OF_DEEP = {"resnext50_32x4d_w16": (110, 2e-5), "wide_resnet50_2_w16": (60, 2e-5)}
 # name: picture size, pictures taken, pictures that set the batch norms' statistics, second class, and the
 # layer of Grad-CAM
 NETWORKS = {
     "cifar_resnet20": (32, (32, 41, 87), 32, 7, "layer3"),
     "resnet18": (64, (91, 141), 32, 207, "layer4"),
     "resnext50_32x4d_w16": (48, (190,), 16, 207, "layer4"),
+    "wide_resnet50_2_w16": (48, (77,), 16, 207, "layer4"),
 }
 
 

@@ -74,9 +74,9 @@ class CifarResNet(nn.Module):
         return self.linear(self.avgpool(x).flatten(1))
 
 
-def narrow_resnext50(width):
-    """torchvision's resnext50_32x4d with `width` channels in the first stage instead of 64."""
-    model = torchvision.models.resnext50_32x4d()
+def narrow_resnet50(kind, width):
+    """torchvision's resnext50_32x4d or wide_resnet50_2 with `width` channels in the first stage instead of 64."""
+    model = getattr(torchvision.models, kind)()
     model.inplanes = width
     model.conv1, model.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
     for stage, blocks in enumerate((3, 4, 6, 3)):
@@ -88,8 +88,8 @@ def narrow_resnext50(width):
 
 def make(name):
     """A float64 network in evaluation mode, weights as PyTorch left them."""
-    if name in ("resnet18", "resnext50_32x4d_w16"):
-        model = torchvision.models.resnet18() if name == "resnet18" else narrow_resnext50(16)
+    if name in ("resnet18", "resnext50_32x4d_w16", "wide_resnet50_2_w16"):
+        model = torchvision.models.resnet18() if name == "resnet18" else narrow_resnet50(name[:-4], 16)
         # In-place ReLUs would overwrite tensors that hooks have kept.
         for module in model.modules():
             if isinstance(module, nn.ReLU):
