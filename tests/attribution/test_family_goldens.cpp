@@ -55,7 +55,7 @@ void check_family(const std::string& name) {
   check_maps(golden, cam.values, "grad_cam.upsampled", near_value);
 
   const auto maps = lrp_goldens(golden);
-  CHECK(maps.size() >= 4);
+  CHECK(maps.size() >= (few_cases() ? 2 : 4));
   for (const auto& [method, map] : maps) {
     const Attribution a = run(method);
     check_maps(golden, a.values, map, allowed(golden, map, near_map));
