@@ -15,9 +15,6 @@ namespace {
 using weights::HostTensor;
 using weights::TensorToWrite;
 
-constexpr double batch_norm_epsilon = 1e-5;  // torch.nn.BatchNorm2d's
-constexpr int norm_parts = 4;                // weight, bias, running mean and variance
-
 // A tensor's values: where they lie, or in `room`.
 std::span<const float> values_of(const HostTensor& tensor, std::vector<float>& room) {
   const auto* const data = reinterpret_cast<const float*>(tensor.data.get());
@@ -84,12 +81,12 @@ std::vector<TensorToWrite> folded_when_written(const std::string& model, int cla
   for (const int index : graph.listed) {
     const LayerPlan& l = graph.layers[std::size_t(index)];
     if (l.kind == LayerKind::norm) {
-      copy(norm_parts);
+      copy(int(norm_parts.size()));
     } else if (l.norm.empty()) {
       copy(l.bias ? 2 : 1);
     } else {
       const auto first = tensors.begin() + std::ptrdiff_t(next);
-      const std::ptrdiff_t count = 1 + (l.bias ? 1 : 0) + norm_parts;
+      const std::ptrdiff_t count = 1 + (l.bias ? 1 : 0) + std::ptrdiff_t(norm_parts.size());
       const auto fold =
           std::make_shared<Fold>(*first, std::vector<HostTensor>(first + 1, first + count), l.bias);
       next += std::size_t(count);

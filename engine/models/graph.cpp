@@ -9,9 +9,6 @@ namespace retrace {
 
 namespace {
 
-constexpr double batch_norm_epsilon = 1e-5;  // torch.nn.BatchNorm2d's
-constexpr const char* norm_parts[] = {"weight", "bias", "running_mean", "running_var"};
-
 bool is_listed(LayerKind kind) {
   return kind == LayerKind::conv || kind == LayerKind::linear || kind == LayerKind::norm;
 }

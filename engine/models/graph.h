@@ -30,6 +30,10 @@ enum class LayerKind : std::uint8_t {
 
 enum class Activation : std::uint8_t { none, relu, relu6 };
 
+inline constexpr double batch_norm_epsilon = 1e-5;  // torch.nn.BatchNorm2d's, in every network here
+// A batch norm's tensors, in a checkpoint's order.
+inline constexpr std::array<const char*, 4> norm_parts{"weight", "bias", "running_mean", "running_var"};
+
 inline constexpr int network_input = -1;  // where a layer's index is expected
 inline constexpr int no_layer = -2;
 

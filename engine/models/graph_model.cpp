@@ -18,11 +18,10 @@ ConvGeometry geometry(const LayerPlan& l) {
 
 // Batch norm's scale, bias, mean and variance as a convolution of 1 x 1 in as many groups as channels.
 Map norm_map(Device& device, const std::string& name, const ParameterValue* parts) {
-  constexpr double epsilon = 1e-5;  // torch.nn.BatchNorm2d's
   const std::size_t K = parts[0].values.size();
   std::vector<float> weight(K), bias(K);
   for (std::size_t k = 0; k < K; ++k) {
-    const double scale = parts[0].values[k] / std::sqrt(double(parts[3].values[k]) + epsilon);
+    const double scale = parts[0].values[k] / std::sqrt(double(parts[3].values[k]) + batch_norm_epsilon);
     weight[k] = float(scale);
     bias[k] = float(parts[1].values[k] - scale * parts[2].values[k]);
   }

@@ -16,12 +16,6 @@ using weights::HostTensor;
 using weights::OnnxNode;
 using Numbers = std::vector<std::int64_t>;
 
-namespace {
-
-constexpr float batch_norm_epsilon = 1e-5f;  // torch.nn.BatchNorm2d's, as models here have it
-
-}  // namespace
-
 bool OnnxMatcher::activation(int layer, std::string& value, int depth) {
   const Activation wanted = plan(layer).activation;
   if (wanted == Activation::none) return true;
@@ -95,7 +89,7 @@ bool OnnxMatcher::convolve(int layer, std::string value, int depth, OnnxFound& f
 bool OnnxMatcher::batch_norm(int layer, const OnnxNode& node, const std::string& value, int depth,
                              OnnxFound& found) {
   const float epsilon = onnx_real(node, "epsilon", 1e-5f);
-  if (epsilon != batch_norm_epsilon) {
+  if (epsilon != float(batch_norm_epsilon)) {
     return differs(layer, depth,
                    fmt::format("{}: epsilon {}, expected {}", at_.text(value), epsilon, batch_norm_epsilon));
   }

@@ -17,13 +17,6 @@ using weights::HostTensor;
 using weights::OnnxNode;
 using Numbers = std::vector<std::int64_t>;
 
-namespace {
-
-constexpr const char* norm_parts[] = {"weight", "bias", "running_mean", "running_var"};
-constexpr float batch_norm_epsilon = 1e-5f;  // torch.nn.BatchNorm2d's, as models here have it
-
-}  // namespace
-
 OnnxMatch OnnxMatcher::run() {
   const weights::OnnxGraph& onnx = at_.graph();
   if (onnx.inputs.size() != 1 || onnx.outputs.size() != 1) {
