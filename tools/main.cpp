@@ -1,6 +1,7 @@
 // retrace: the command line. Exit code 0; 1 when something failed; 2 for wrong usage.
 #include <fcntl.h>
 
+#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <exception>
 #include <new>
@@ -32,11 +33,12 @@ int main(int argc, char** argv) {
   program.name("retrace");
   program.set_version_flag("--version", RETRACE_VERSION);
   program.require_subcommand(1);
-  const std::vector<tools::Command> commands{tools::add_devices(program),     tools::add_models(program),
-                                             tools::add_inspect(program),     tools::add_import(program),
-                                             tools::add_classify(program),    tools::add_explain(program),
-                                             tools::add_activations(program), tools::add_train(program),
-                                             tools::add_evaluate(program),    tools::add_data(program)};
+  const tools::Arguments arguments(program);
+  const std::vector<tools::Command> commands{tools::add_devices(arguments),     tools::add_models(arguments),
+                                             tools::add_inspect(arguments),     tools::add_import(arguments),
+                                             tools::add_classify(arguments),    tools::add_explain(arguments),
+                                             tools::add_activations(arguments), tools::add_train(arguments),
+                                             tools::add_evaluate(arguments),    tools::add_data(arguments)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -47,7 +49,7 @@ int main(int argc, char** argv) {
         what =
             argc > 1 ? "'" + std::string(argv[1]) + "': expected a command:" : "no command given: expected";
         for (const tools::Command& c : commands)
-          what += (&c == &commands.front() ? " " : ", ") + c.app->get_name();
+          what += (&c == &commands.front() ? " " : ", ") + c.arguments.name();
       }
       tools::print_error(what + " (see " + command + " --help)");
       return 2;
@@ -65,7 +67,7 @@ int main(int argc, char** argv) {
   }
   try {
     for (const tools::Command& command : commands) {
-      if (command.app->parsed()) return command.run();
+      if (command.arguments.parsed()) return command.run();
     }
   } catch (const UsageError& error) {
     tools::print_error(error.what());

@@ -1,10 +1,11 @@
-// What the command line says, as data. One struct per group of options, registered on a CLI11 command.
+// What the command line says, as data. One struct per group of options, added to a command.
 #pragma once
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include "tools/arguments.h"
 
 namespace retrace::tools {
 
@@ -16,7 +17,7 @@ struct CommonOptions {
   std::uint64_t seed = 1;
   bool quiet = false;
 
-  void add_to(CLI::App& command);
+  void add_to(const Arguments& arguments);
 };
 
 struct ModelOptions {
@@ -27,7 +28,7 @@ struct ModelOptions {
   int resize = -1, crop = -1;
   std::vector<float> mean, std;
 
-  void add_to(CLI::App& command);
+  void add_to(const Arguments& arguments);
 };
 
 }  // namespace retrace::tools

@@ -148,22 +148,22 @@ int run(const Options& o) {
 
 }  // namespace
 
-Command add_activations(CLI::App& program) {
-  CLI::App* const app = program.add_subcommand(
-      "activations", "Statistics of every layer's output, and its feature maps as pictures");
+Command add_activations(const Arguments& program) {
+  const Arguments arguments =
+      program.command("activations", "Statistics of every layer's output, and its feature maps as pictures");
   auto o = std::make_shared<Options>();
-  app->add_option("image", o->images, "Pictures, or folders of pictures")->required();
-  app->add_option("--layer", o->layers, "Layers to draw, separated by commas, or all")
-      ->delimiter(',')
-      ->allow_extra_args(false);  // what follows is a picture
-  app->add_option("--out", o->out, "Folder the pictures are written to")->required();
-  app->add_option("--strongest", o->strongest, "Draw the N channels of largest mean size (0: all)")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app->add_flag("--json", o->json, "One JSON object per picture on standard output");
-  o->model.add_to(*app);
-  o->common.add_to(*app);
-  return {app, [o] { return run(*o); }};
+  arguments.add("image", o->images, "Pictures, or folders of pictures").required();
+  arguments.add("--layer", o->layers, "Layers to draw, separated by commas, or all")
+      .list()
+      .one_value_a_time();  // what follows is a picture
+  arguments.add("--out", o->out, "Folder the pictures are written to").required();
+  arguments.add("--strongest", o->strongest, "Draw the N channels of largest mean size (0: all)")
+      .zero_or_more()
+      .shows_default();
+  arguments.flag("--json", o->json, "One JSON object per picture on standard output");
+  o->model.add_to(arguments);
+  o->common.add_to(arguments);
+  return {arguments, [o] { return run(*o); }};
 }
 
 }  // namespace retrace::tools

@@ -53,15 +53,15 @@ int run(const Options& o) {
 
 }  // namespace
 
-Command add_classify(CLI::App& program) {
-  CLI::App* const app = program.add_subcommand("classify", "Name what is in pictures");
+Command add_classify(const Arguments& program) {
+  const Arguments arguments = program.command("classify", "Name what is in pictures");
   auto o = std::make_shared<Options>();
-  app->add_option("image", o->images, "Pictures, or folders of pictures")->required();
-  app->add_option("--top", o->top, "Classes shown")->check(CLI::PositiveNumber)->capture_default_str();
-  app->add_flag("--json", o->json, "One JSON object per picture on standard output");
-  o->model.add_to(*app);
-  o->common.add_to(*app);
-  return {app, [o] { return run(*o); }};
+  arguments.add("image", o->images, "Pictures, or folders of pictures").required();
+  arguments.add("--top", o->top, "Classes shown").above_zero().shows_default();
+  arguments.flag("--json", o->json, "One JSON object per picture on standard output");
+  o->model.add_to(arguments);
+  o->common.add_to(arguments);
+  return {arguments, [o] { return run(*o); }};
 }
 
 }  // namespace retrace::tools

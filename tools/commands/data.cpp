@@ -76,16 +76,16 @@ int run(const Options& o) {
 
 }  // namespace
 
-Command add_data(CLI::App& program) {
-  CLI::App* const app =
-      program.add_subcommand("data", "Write a data set's pictures and masks as files, to look at them");
+Command add_data(const Arguments& program) {
+  const Arguments arguments =
+      program.command("data", "Write a data set's pictures and masks as files, to look at them");
   auto o = std::make_shared<Options>();
-  app->add_option("data", o->data, "scenes:…, idx:FOLDER or folder:FOLDER")->required();
-  app->add_option("--out", o->out, "Folder the pictures are written to")->required();
-  app->add_option("--first", o->first, "The first sample")->capture_default_str();
-  app->add_option("--count", o->count, "How many")->check(CLI::PositiveNumber)->capture_default_str();
-  app->add_flag("--quiet", o->quiet, "No progress bar");
-  return {app, [o] { return run(*o); }};
+  arguments.add("data", o->data, "scenes:…, idx:FOLDER or folder:FOLDER").required();
+  arguments.add("--out", o->out, "Folder the pictures are written to").required();
+  arguments.add("--first", o->first, "The first sample").shows_default();
+  arguments.add("--count", o->count, "How many").above_zero().shows_default();
+  arguments.flag("--quiet", o->quiet, "No progress bar");
+  return {arguments, [o] { return run(*o); }};
 }
 
 }  // namespace retrace::tools

@@ -6,9 +6,9 @@
 
 namespace retrace::tools {
 
-Command add_devices(CLI::App& program) {
-  CLI::App* const app = program.add_subcommand("devices", "List the devices a network can run on");
-  return {app, [] {
+Command add_devices(const Arguments& program) {
+  const Arguments arguments = program.command("devices", "List the devices a network can run on");
+  return {arguments, [] {
             Console console;
             for (const DeviceInfo& d : Device::list()) {
               const std::string memory =

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <span>
 
 #include "attribution/render/png.h"
@@ -78,37 +79,36 @@ int run(const Options& o) {
 
 }  // namespace
 
-Command add_evaluate(CLI::App& program) {
-  CLI::App* const app =
-      program.add_subcommand("evaluate", "Measure right answers and how good their explanations are");
+Command add_evaluate(const Arguments& program) {
+  const Arguments arguments =
+      program.command("evaluate", "Measure right answers and how good their explanations are");
   auto o = std::make_shared<Options>();
-  app->add_option("--data", o->data,
-                  "Labelled pictures: scenes:size=128,count=1000, idx:FOLDER,split=test or folder:FOLDER")
-      ->required();
-  app->add_option(
-         "--method", o->methods,
-         "Explanations to measure, as `retrace explain` takes them; several separated by ';' or repeated")
-      ->allow_extra_args(false)
-      ->capture_default_str();
-  app->add_option("--count", o->count, "Pictures explained, of one class and of several each (0: none)")
-      ->check(CLI::Range(0, 1 << 24))
-      ->capture_default_str();
-  app->add_option("--steps", o->steps, "Steps of deletion and insertion")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  app->add_option("--patch", o->patch, "Side of the patches deleted and inserted, in pixels (0: an eighth)")
-      ->check(CLI::Range(0, 4096))
-      ->capture_default_str();
-  app->add_option("--removed", o->removed, "What takes a removed patch's place: blur or grey")
-      ->check(CLI::IsMember({"blur", "grey"}))
-      ->capture_default_str();
-  CLI::Option* const out = app->add_option(
+  arguments
+      .add("--data", o->data,
+           "Labelled pictures: scenes:size=128,count=1000, idx:FOLDER,split=test or folder:FOLDER")
+      .required();
+  arguments
+      .add("--method", o->methods,
+           "Explanations to measure, as `retrace explain` takes them; several separated by ';' or repeated")
+      .one_value_a_time()
+      .shows_default();
+  arguments.add("--count", o->count, "Pictures explained, of one class and of several each (0: none)")
+      .within(0, 1 << 24)
+      .shows_default();
+  arguments.add("--steps", o->steps, "Steps of deletion and insertion").within(1, 4096).shows_default();
+  arguments.add("--patch", o->patch, "Side of the patches deleted and inserted, in pixels (0: an eighth)")
+      .within(0, 4096)
+      .shows_default();
+  arguments.add("--removed", o->removed, "What takes a removed patch's place: blur or grey")
+      .one_of({"blur", "grey"})
+      .shows_default();
+  const Argument out = arguments.add(
       "--out", o->out, "Folder for report.md, report.json, curves.png, the tables as .csv and pictures");
-  app->add_flag("--json", o->json, "One JSON object on standard output");
-  o->model.add_to(*app);
-  o->common.add_to(*app);
-  return {app, [o, out] {
-            o->write = out->count() > 0;
+  arguments.flag("--json", o->json, "One JSON object on standard output");
+  o->model.add_to(arguments);
+  o->common.add_to(arguments);
+  return {arguments, [o, out] {
+            o->write = out.given();
             return run(*o);
           }};
 }

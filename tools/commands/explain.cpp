@@ -286,31 +286,30 @@ int run(const Options& o) {
 
 }  // namespace
 
-Command add_explain(CLI::App& program) {
-  CLI::App* const app = program.add_subcommand("explain", "Show which pixels decided");
+Command add_explain(const Arguments& program) {
+  const Arguments arguments = program.command("explain", "Show which pixels decided");
   auto o = std::make_shared<Options>();
-  app->add_option("image", o->images, "Pictures, or folders of pictures")->required();
-  app->add_option(
-         "--method", o->methods,
-         "input-gradient, grad-cam, lrp; several separated by ';' or repeated; options after a colon, "
-         "e.g. lrp:epsilon-plus-flat,bias=absorb")
-      ->allow_extra_args(false)  // what follows is a picture
-      ->capture_default_str();
-  app->add_option("--target", o->target, "Class to explain: top1, top:K, an index or a label")
-      ->capture_default_str();
-  app->add_option("--out", o->out, "Folder the maps are written to")->required();
-  app->add_option("--save", o->save, "png, npy or both")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::IsMember({"png", "npy"}))
-      ->capture_default_str();
-  app->add_option("--masks", o->masks,
-                  "Folder with true masks, NAME.png or NAME.LABEL.png, bright where the object is; drawn "
-                  "beside the maps");
-  app->add_flag("--json", o->json, "One JSON object per picture and target on standard output");
-  o->model.add_to(*app);
-  o->common.add_to(*app);
-  return {app, [o] { return run(*o); }};
+  arguments.add("image", o->images, "Pictures, or folders of pictures").required();
+  arguments
+      .add("--method", o->methods,
+           "input-gradient, grad-cam, lrp; several separated by ';' or repeated; options after a colon, "
+           "e.g. lrp:epsilon-plus-flat,bias=absorb")
+      .one_value_a_time()  // what follows is a picture
+      .shows_default();
+  arguments.add("--target", o->target, "Class to explain: top1, top:K, an index or a label").shows_default();
+  arguments.add("--out", o->out, "Folder the maps are written to").required();
+  arguments.add("--save", o->save, "png, npy or both")
+      .list()
+      .one_value_a_time()
+      .one_of({"png", "npy"})
+      .shows_default();
+  arguments.add("--masks", o->masks,
+                "Folder with true masks, NAME.png or NAME.LABEL.png, bright where the object is; drawn "
+                "beside the maps");
+  arguments.flag("--json", o->json, "One JSON object per picture and target on standard output");
+  o->model.add_to(arguments);
+  o->common.add_to(arguments);
+  return {arguments, [o] { return run(*o); }};
 }
 
 }  // namespace retrace::tools

@@ -189,33 +189,30 @@ int run(const Options& o) {
 
 }  // namespace
 
-Command add_import(CLI::App& program) {
-  CLI::App* const app =
-      program.add_subcommand("import", "Turn a weight file into safetensors or .npz for one model");
+Command add_import(const Arguments& program) {
+  const Arguments arguments =
+      program.command("import", "Turn a weight file into safetensors or .npz for one model");
   auto o = std::make_shared<Options>();
-  app->add_option("file", o->file, "safetensors or its index, .pth, .pt, .th, .npz, or a folder of .npy")
-      ->required();
-  app->add_option("--model", o->model, "Architecture (see `retrace models`)")->required();
-  app->add_option("--out", o->out, "The file to write: NAME.safetensors or NAME.npz");
-  app->add_option("--dtype", o->dtype, "f32, f16 or bf16")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
-      ->capture_default_str();
-  app->add_flag("--fold-bn", o->fold, "Fold batch norm into the convolutions");
-  app->add_option("--map", o->maps,
-                  "REGEX=REPLACEMENT (ECMAScript): rename tensors before they are fitted; repeatable")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app->add_flag("--ema", o->ema, "Take the averaged weights of a file that has plain and averaged ones");
-  app->add_flag("--dry-run", o->dry_run, "Show what would be taken, tensor by tensor, and write nothing");
-  app->add_flag("--json", o->json, "With --dry-run: one JSON object on standard output");
-  app->add_option("--check", o->check, "A picture: compare the logits of the written file with its source's");
-  app->add_option("--device", o->common.device, "Of --check: auto, cuda, cuda:N or sim")
-      ->capture_default_str();
-  app->add_option("--threads", o->common.threads, "OS threads of the simulator (0: one per core)")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  app->add_flag("--quiet", o->common.quiet, "Say nothing when all is well");
-  return {app, [o] { return run(*o); }};
+  arguments.add("file", o->file, "safetensors or its index, .pth, .pt, .th, .npz, or a folder of .npy")
+      .required();
+  arguments.add("--model", o->model, "Architecture (see `retrace models`)").required();
+  arguments.add("--out", o->out, "The file to write: NAME.safetensors or NAME.npz");
+  arguments.add("--dtype", o->dtype, "f32, f16 or bf16").one_of({"f32", "f16", "bf16"}).shows_default();
+  arguments.flag("--fold-bn", o->fold, "Fold batch norm into the convolutions");
+  arguments
+      .add("--map", o->maps,
+           "REGEX=REPLACEMENT (ECMAScript): rename tensors before they are fitted; repeatable")
+      .one_value_a_time();
+  arguments.flag("--ema", o->ema, "Take the averaged weights of a file that has plain and averaged ones");
+  arguments.flag("--dry-run", o->dry_run, "Show what would be taken, tensor by tensor, and write nothing");
+  arguments.flag("--json", o->json, "With --dry-run: one JSON object on standard output");
+  arguments.add("--check", o->check, "A picture: compare the logits of the written file with its source's");
+  arguments.add("--device", o->common.device, "Of --check: auto, cuda, cuda:N or sim").shows_default();
+  arguments.add("--threads", o->common.threads, "OS threads of the simulator (0: one per core)")
+      .within(0, 1024)
+      .shows_default();
+  arguments.flag("--quiet", o->common.quiet, "Say nothing when all is well");
+  return {arguments, [o] { return run(*o); }};
 }
 
 }  // namespace retrace::tools

@@ -166,14 +166,14 @@ int run(const std::filesystem::path& path, bool as_json) {
 
 }  // namespace
 
-Command add_inspect(CLI::App& program) {
-  CLI::App* const app = program.add_subcommand("inspect", "Show what a weight file holds");
+Command add_inspect(const Arguments& program) {
+  const Arguments arguments = program.command("inspect", "Show what a weight file holds");
   auto path = std::make_shared<std::filesystem::path>();
   auto json = std::make_shared<bool>(false);
-  app->add_option("file", *path, "safetensors or its index, .pth, .pt, .th, .onnx, .npz, or a folder of .npy")
-      ->required();
-  app->add_flag("--json", *json, "One JSON object on standard output");
-  return {app, [path, json] { return run(*path, *json); }};
+  arguments.add("file", *path, "safetensors or its index, .pth, .pt, .th, .onnx, .npz, or a folder of .npy")
+      .required();
+  arguments.flag("--json", *json, "One JSON object on standard output");
+  return {arguments, [path, json] { return run(*path, *json); }};
 }
 
 }  // namespace retrace::tools

@@ -6,10 +6,10 @@
 
 namespace retrace::tools {
 
-Command add_models(CLI::App& program) {
-  CLI::App* const app =
-      program.add_subcommand("models", "List the architectures that weights can be loaded into");
-  return {app, [] {
+Command add_models(const Arguments& program) {
+  const Arguments arguments =
+      program.command("models", "List the architectures that weights can be loaded into");
+  return {arguments, [] {
             Console console;
             for (const ModelInfo& m : model_catalog()) {
               long long parameters = 0;

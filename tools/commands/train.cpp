@@ -6,11 +6,11 @@
 
 namespace retrace::tools {
 
-Command add_train(CLI::App& program) {
-  CLI::App* const app = program.add_subcommand("train", "Train a model on labelled pictures");
+Command add_train(const Arguments& program) {
+  const Arguments arguments = program.command("train", "Train a model on labelled pictures");
   auto settings = std::make_shared<TrainSettings>();
-  settings->add_to(*app);
-  return {app, [settings] {
+  settings->add_to(arguments);
+  return {arguments, [settings] {
             Console console(settings->common.quiet);
             return run_training(*settings, console);
           }};

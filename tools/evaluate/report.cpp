@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "attribution/render/plot.h"
 #include "kernels/error.h"
 

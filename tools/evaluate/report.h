@@ -1,6 +1,6 @@
 // What was measured, for people and programs.
 #pragma once
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "attribution/render/plot.h"
 #include "attribution/render/png.h"

@@ -3,57 +3,52 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 namespace retrace::tools {
 
-void TrainSettings::add_to(CLI::App& app) {
-  app.add_option("--data", data, "What to learn from: scenes:…, idx:FOLDER or folder:FOLDER")->required();
-  app.add_option("--validate", validation, "What to validate with; without it the last model is kept");
-  app.add_option("--model", model, "Architecture (see `retrace models`); resnet18_w16 is resnet18, 16 wide")
-      ->required();
-  app.add_option("--out", out, "The model file to write, FILE.safetensors; its log and state lie beside it")
-      ->required();
-  app.add_option("--weights", start, "Start from this file instead of fresh weights");
-  app.add_option("--epochs", epochs, "How often to see the whole data")->check(CLI::PositiveNumber);
-  app.add_option("--steps", steps, "How many batches, instead of --epochs")->check(CLI::PositiveNumber);
-  app.add_option("--optimizer", optimizer, "sgd or adamw")
-      ->check(CLI::IsMember({"sgd", "adamw"}))
-      ->capture_default_str();
-  app.add_option("--rate", rate, "Highest learning rate (usual: 0.1 for sgd, 0.001 for adamw)")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--last-rate", last_rate, "Learning rate at the end of the cosine")->capture_default_str();
-  app.add_option("--warm-up", warm_up, "Steps of linear warm-up (usual: a twentieth of all)")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--momentum", momentum, "Of sgd")->capture_default_str();
-  app.add_flag("--plain-momentum", plain_momentum, "Momentum without Nesterov's look ahead");
-  app.add_option("--weight-decay", weight_decay,
-                 "Of convolutions' and the head's weights (usual: 0.0005 for sgd, 0.05 for adamw)")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--clip", clip, "Largest norm of all gradients together; 0: any")->capture_default_str();
-  app.add_option("--smoothing", smoothing, "Of labels")->capture_default_str();
-  app.add_option("--dropout", dropout, "In front of the head")->capture_default_str();
-  app.add_option("--average", average,
-                 "Decay of a moving average of the weights, which is then validated and kept")
-      ->capture_default_str();
-  app.add_flag("--zero-residual", zero_residual, "Start every residual branch at 0");
-  app.add_option("--augment", augment, "E.g. crop=4,flip,jitter=0.2");
-  app.add_option("--crop", crop, "Side of the network's input (usual: the data's own size)")
-      ->check(CLI::Range(1, 4096));
-  app.add_option("--resize", resize, "Shorter side before the crop; 0: both sides to --crop")
-      ->check(CLI::Range(0, 16384));
-  app.add_option("--mean", mean, "Three numbers")->expected(3)->delimiter(',');
-  app.add_option("--std", std, "Three numbers")->expected(3)->delimiter(',');
-  app.add_option("--validate-every", validate_every, "Steps (usual: an epoch)")->check(CLI::PositiveNumber);
-  app.add_option("--checkpoint-every", checkpoint_every, "Steps (usual: as --validate-every)")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--log-every", log_every, "Steps")->capture_default_str();
-  app.add_option("--workers", workers, "Threads that make batches ready")->capture_default_str();
-  app.add_option("--dtype", dtype, "Of the model file: f32, f16 or bf16")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
-      ->capture_default_str();
-  app.add_flag("--resume", resume, "Go on where an earlier run stopped");
+void TrainSettings::add_to(const Arguments& arguments) {
+  arguments.add("--data", data, "What to learn from: scenes:…, idx:FOLDER or folder:FOLDER").required();
+  arguments.add("--validate", validation, "What to validate with; without it the last model is kept");
+  arguments.add("--model", model, "Architecture (see `retrace models`); resnet18_w16 is resnet18, 16 wide")
+      .required();
+  arguments.add("--out", out, "The model file to write, FILE.safetensors; its log and state lie beside it")
+      .required();
+  arguments.add("--weights", start, "Start from this file instead of fresh weights");
+  arguments.add("--epochs", epochs, "How often to see the whole data").above_zero();
+  arguments.add("--steps", steps, "How many batches, instead of --epochs").above_zero();
+  arguments.add("--optimizer", optimizer, "sgd or adamw").one_of({"sgd", "adamw"}).shows_default();
+  arguments.add("--rate", rate, "Highest learning rate (usual: 0.1 for sgd, 0.001 for adamw)").above_zero();
+  arguments.add("--last-rate", last_rate, "Learning rate at the end of the cosine").shows_default();
+  arguments.add("--warm-up", warm_up, "Steps of linear warm-up (usual: a twentieth of all)").zero_or_more();
+  arguments.add("--momentum", momentum, "Of sgd").shows_default();
+  arguments.flag("--plain-momentum", plain_momentum, "Momentum without Nesterov's look ahead");
+  arguments
+      .add("--weight-decay", weight_decay,
+           "Of convolutions' and the head's weights (usual: 0.0005 for sgd, 0.05 for adamw)")
+      .zero_or_more();
+  arguments.add("--clip", clip, "Largest norm of all gradients together; 0: any").shows_default();
+  arguments.add("--smoothing", smoothing, "Of labels").shows_default();
+  arguments.add("--dropout", dropout, "In front of the head").shows_default();
+  arguments
+      .add("--average", average, "Decay of a moving average of the weights, which is then validated and kept")
+      .shows_default();
+  arguments.flag("--zero-residual", zero_residual, "Start every residual branch at 0");
+  arguments.add("--augment", augment, "E.g. crop=4,flip,jitter=0.2");
+  arguments.add("--crop", crop, "Side of the network's input (usual: the data's own size)").within(1, 4096);
+  arguments.add("--resize", resize, "Shorter side before the crop; 0: both sides to --crop").within(0, 16384);
+  arguments.add("--mean", mean, "Three numbers").three_numbers();
+  arguments.add("--std", std, "Three numbers").three_numbers();
+  arguments.add("--validate-every", validate_every, "Steps (usual: an epoch)").above_zero();
+  arguments.add("--checkpoint-every", checkpoint_every, "Steps (usual: as --validate-every)").above_zero();
+  arguments.add("--log-every", log_every, "Steps").shows_default();
+  arguments.add("--workers", workers, "Threads that make batches ready").shows_default();
+  arguments.add("--dtype", dtype, "Of the model file: f32, f16 or bf16")
+      .one_of({"f32", "f16", "bf16"})
+      .shows_default();
+  arguments.flag("--resume", resume, "Go on where an earlier run stopped");
   common.batch = 64;
-  common.add_to(app);
+  common.add_to(arguments);
 }
 
 void TrainSettings::check() const {

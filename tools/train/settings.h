@@ -1,7 +1,7 @@
 // What `retrace train` is told, and the part of it that a run must keep when it is resumed.
 #pragma once
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "engine/train/trainer.h"
@@ -27,7 +27,7 @@ struct TrainSettings {
   std::string dtype = "f32";
   bool resume = false;
 
-  void add_to(CLI::App& command);
+  void add_to(const Arguments& arguments);
   // Throws UsageError naming the option that makes no sense.
   void check() const;
   // The settings that decide what comes out, by their options' names: a resumed run must have the same.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "weights/safetensors.h"
 #include "weights/sha256.h"
 

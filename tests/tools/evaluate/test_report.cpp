@@ -1,6 +1,8 @@
 // The same numbers in every form.
 #include <doctest/doctest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "kernels/error.h"
 #include "made_up.h"
 #include "tools/evaluate/report.h"
