@@ -33,7 +33,8 @@ inline std::uint64_t unfolding_budget(std::uint64_t file_size) {
 #else
   constexpr int always_mib = 48;
 #endif
-  constexpr std::uint64_t growth = 16, always = std::uint64_t(always_mib) << 20, never = std::uint64_t(64) << 30;
+  constexpr std::uint64_t growth = 16, always = std::uint64_t(always_mib) << 20,
+                          never = std::uint64_t(64) << 30;
   return std::min(std::max(checked_mul(file_size, growth).value_or(never), always), never);
 }
 

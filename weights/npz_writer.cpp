@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 
 #include "kernels/error.h"
 #include "weights/atomic_file.h"
 #include "weights/checked.h"
+#include "weights/strict_json.h"
 #include "weights/zip_writer.h"
 
 namespace retrace::weights {
@@ -60,15 +60,6 @@ std::string npy_header(const std::string& type, std::span<const std::int64_t> sh
   text += '\n';
   const auto length = std::uint16_t(text.size());
   return std::string("\x93NUMPY\x01\x00", 8) + char(length & 0xff) + char(length >> 8) + text;
-}
-
-bool is_utf8(const std::string& text) {
-  try {
-    (void)nlohmann::json(text).dump();
-    return true;
-  } catch (const nlohmann::json::exception&) {
-    return false;
-  }
 }
 
 }  // namespace

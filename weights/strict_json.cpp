@@ -45,4 +45,24 @@ json parse_json_object(std::span<const std::byte> text, const std::string& where
   return parsed;
 }
 
+bool is_utf8(const std::string& text) {
+  try {
+    (void)json(text).dump();
+    return true;
+  } catch (const json::exception&) {
+    return false;
+  }
+}
+
+std::string json_list(const std::vector<std::string>& texts) {
+  return json(texts).dump();
+}
+
+std::optional<std::vector<std::string>> read_json_list(const std::string& text) {
+  const json list = json::parse(text, nullptr, false);
+  const auto is_text = [](const json& element) { return element.is_string(); };
+  if (!list.is_array() || !std::all_of(list.begin(), list.end(), is_text)) return std::nullopt;
+  return list.get<std::vector<std::string>>();
+}
+
 }  // namespace retrace::weights

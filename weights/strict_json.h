@@ -2,8 +2,10 @@
 #pragma once
 #include <cstddef>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace retrace::weights {
 
@@ -14,5 +16,11 @@ inline constexpr std::size_t max_json = 100'000'000;
 // a key that stands twice in one object, and for more than 8 levels. Uses no stack in proportion to the depth.
 nlohmann::json parse_json_object(std::span<const std::byte> text, const std::string& where,
                                  const std::string& what);
+
+// For those who need no more of JSON than this, and so need not compile its library.
+bool is_utf8(const std::string& text);
+// A JSON list of strings as text, and back: nothing if it is anything else. Texts to write are UTF-8.
+std::string json_list(const std::vector<std::string>& texts);
+std::optional<std::vector<std::string>> read_json_list(const std::string& text);
 
 }  // namespace retrace::weights

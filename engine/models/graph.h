@@ -91,8 +91,8 @@ NetGraph model_graph(const std::string& name, int classes = 0);
 class GraphBuilder {
  public:
   struct Conv {
-    std::string name;  // of the node; empty: the module's
-    std::string module, norm;
+    std::string name{};  // of the node; empty: the module's
+    std::string module{}, norm{};
     int out = 0, kernel = 1, stride = 1, pad = 0, groups = 1;
     bool bias = false;
     Activation activation = Activation::none;

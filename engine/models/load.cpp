@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "engine/models/graph.h"
@@ -13,6 +12,7 @@
 #include "weights/match.h"
 #include "weights/seeded.h"
 #include "weights/sha256.h"
+#include "weights/strict_json.h"
 
 namespace retrace {
 
@@ -235,7 +235,7 @@ std::map<std::string, std::string> model_metadata(const std::string& model, int 
       {"crop", std::to_string(input.crop)},
       {"mean", fmt::format("{} {} {}", input.mean[0], input.mean[1], input.mean[2])},
       {"std", fmt::format("{} {} {}", input.std[0], input.std[1], input.std[2])}};
-  if (!notes.labels.empty()) metadata["labels"] = nlohmann::json(notes.labels).dump();
+  if (!notes.labels.empty()) metadata["labels"] = weights::json_list(notes.labels);
   return metadata;
 }
 
@@ -255,11 +255,9 @@ ModelNotes read_model_notes(const std::map<std::string, std::string>& metadata, 
     }
   }
   if (const auto* text = value("labels")) {
-    const auto json = nlohmann::json::parse(*text, nullptr, false);
-    const bool good =
-        json.is_array() && std::all_of(json.begin(), json.end(), [](const auto& j) { return j.is_string(); });
-    if (!good) throw Error("metadata labels: expected a JSON list of strings");
-    notes.labels = json.get<std::vector<std::string>>();
+    auto labels = weights::read_json_list(*text);
+    if (!labels) throw Error("metadata labels: expected a JSON list of strings");
+    notes.labels = std::move(*labels);
   }
   return notes;
 }

@@ -43,6 +43,10 @@ bool is_depthwise(const Conv2dShape& shape);
 ConvVariant select_dense_fprop(const Conv2dShape& shape);
 ConvVariant select_dense_dgrad(const Conv2dShape& shape);
 ConvVariant select_dense_wgrad(const Conv2dShape& shape);
+// The layers of blocks that tiled launches for dgrad, one per group and stride parity. A grid has at most max_layers; more
+// are given as max_layers + 1.
+inline constexpr int max_layers = 65535;
+int dgrad_layers(const Conv2dShape& shape);
 
 // y = relu(alpha · conv(part(x), w) + bias + residual), each of the last three if asked for.
 struct Conv2dFprop {

@@ -74,16 +74,22 @@ ConvVariant select_wgrad(const Conv2dShape& shape) {
   return shape.groups > 1 && is_depthwise(shape) ? ConvVariant::depthwise : select_dense_wgrad(shape);
 }
 
+int dgrad_layers(const Conv2dShape& shape) {
+  long long layers = shape.groups;
+  for (const int stride : {shape.stride_h, shape.stride_w})
+    layers = std::min(layers * stride, max_layers + 1LL);
+  return int(layers);
+}
+
 // A tile is at least 16 channels wide and reduces over 8 at a time, so groups that thin are better off direct.
 ConvVariant select_dense_fprop(const Conv2dShape& shape) {
   const int reduction = shape.c / shape.groups * shape.s, columns = shape.k / shape.groups;
-  return columns < 4 || reduction < 4 || shape.groups > 65535 ? ConvVariant::direct : ConvVariant::tiled;
+  return columns < 4 || reduction < 4 || shape.groups > max_layers ? ConvVariant::direct : ConvVariant::tiled;
 }
 ConvVariant select_dense_dgrad(const Conv2dShape& shape) {
   const int reduction = shape.k / shape.groups, columns = shape.c / shape.groups;
-  // tiled launches one layer of blocks per group and stride parity; a grid has at most 65535.
-  const bool too_many_layers = 1LL * shape.groups * shape.stride_h * shape.stride_w > 65535;
-  return columns < 2 || reduction < 4 || too_many_layers ? ConvVariant::direct : ConvVariant::tiled;
+  const bool too_many = dgrad_layers(shape) > max_layers;
+  return columns < 2 || reduction < 4 || too_many ? ConvVariant::direct : ConvVariant::tiled;
 }
 // Where nearly all of the smallest tile would be waste (a few channels a group), direct is no slower.
 ConvVariant select_dense_wgrad(const Conv2dShape& shape) {

@@ -303,13 +303,16 @@ void launch_tile(const Args& a, int rows, int columns, int z, Stream stream) {
   launch<gather_gemm<T, Args, Merged>>(grid, T::threads, 0, stream)(a);
 }
 
+void require_layers(const Conv2dShape& shape, int layers) {
+  if (layers > max_layers) {
+    throw Error("tiled convolution, " + shape.describe() + ": groups times strides must be at most 65535");
+  }
+}
+
 // The widest tile that gives every multiprocessor of a large GPU two blocks, else the smallest: a large tile reads
 // less, but many small ones share the work out better. Narrow ones for few columns.
 template <class Args>
 void choose_tile(const Args& a, int rows, int columns, int z, bool merged, Stream stream) {
-  if (z > 65535) {
-    throw Error("tiled convolution, " + a.shape.describe() + ": groups times strides must be at most 65535");
-  }
   if constexpr (std::is_same_v<Args, Conv2dFprop>) {
     if (merged) {
       return columns <= 16   ? launch_tile<Tile<128, 16, 8, 8>, true>(a, rows, columns, z, stream)
@@ -336,14 +339,17 @@ void conv2d_fprop_tiled(const Conv2dFprop& a, Stream stream) {
   const Conv2dShape& d = a.shape;
   // Eight channels of one thread are one byte of the mask only where groups begin at whole bytes.
   if (a.relu_mask && d.groups > 1 && d.k / d.groups % 8 != 0) return conv2d_fprop_direct(a, stream);
+  require_layers(d, d.groups);
   const bool merged = d.groups == 1 && d.dilation_w == 1 && d.c < 8 && d.s > 1;
   choose_tile(a, d.n * d.p() * d.q(), d.k / d.groups, d.groups, merged, stream);
 }
 
 void conv2d_dgrad_tiled(const Conv2dDgrad& a, Stream stream) {
   const Conv2dShape& d = a.shape;
-  const int rows = d.n * ((d.h + d.stride_h - 1) / d.stride_h) * ((d.w + d.stride_w - 1) / d.stride_w);
-  choose_tile(a, rows, d.c / d.groups, d.groups * d.stride_h * d.stride_w, false, stream);
+  const int layers = dgrad_layers(d);
+  require_layers(d, layers);
+  const int rows = d.n * ((d.h - 1) / d.stride_h + 1) * ((d.w - 1) / d.stride_w + 1);
+  choose_tile(a, rows, d.c / d.groups, layers, false, stream);
 }
 
 }  // namespace retrace::kernels::RETRACE_TARGET

@@ -17,6 +17,7 @@
 #include "tools/train/state.h"
 #include "tools/train/validate.h"
 #include "weights/sha256.h"
+#include "weights/strict_json.h"
 
 namespace retrace::tools {
 
@@ -101,19 +102,12 @@ class Run {
 
   // What metadata cannot hold would otherwise be found out only when the first file is written.
   void check_names() const {
-    const auto storable = [](const nlohmann::ordered_json& json) {
-      try {
-        return !json.dump().empty();
-      } catch (const nlohmann::json::exception&) {
-        return false;
-      }
-    };
     const nlohmann::ordered_json wanted = s_.deciding();  // items() would not keep a temporary
     for (const auto& [option, value] : wanted.items()) {
-      if (!storable(value)) throw UsageError(option + ": not UTF-8");
+      if (value.is_string() && !weights::is_utf8(value.get<std::string>())) throw UsageError(option + ": not UTF-8");
     }
     for (const std::string& label : data_->labels()) {
-      if (!storable(label)) throw Error(fmt::format("{}: the class '{}' is not UTF-8", s_.data, label));
+      if (!weights::is_utf8(label)) throw Error(fmt::format("{}: the class '{}' is not UTF-8", s_.data, label));
     }
   }
 
