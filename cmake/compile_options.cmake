@@ -24,11 +24,13 @@ endif()
 # What the simulated kernels are compiled with beside that. They reinterpret float arrays as vectors, as CUDA
 # code does, and their speed is the simulator's; the two passes left out make register tiles slower (they hoist
 # more loads than there are registers), and a thread's own loops are too short to be worth vectors.
-# Sanitized kernels are for finding faults: quick to compile, every line in its place.
+# Sanitized kernels are for finding faults: quick to compile, every line in its place; AddressSanitizer sees each access, so
+# that no pointer need be compared with null as well.
 # A watched kernel (RETRACE_RACECHECK) calls the simulator at each load and store: ThreadSanitizer's
 # instrumentation without its library, and few enough optimisations that every access is still on its own line.
 if(RETRACE_SANITIZE AND NOT RETRACE_RACECHECK)
-  set(RETRACE_SIM_KERNEL_OPTIONS -O1 -g -fno-strict-aliasing -fno-math-errno -ffp-contract=fast)
+  set(RETRACE_SIM_KERNEL_OPTIONS -O1 -g1 -fno-strict-aliasing -fno-math-errno -ffp-contract=fast
+    -fno-sanitize=null,nonnull-attribute,object-size)
 elseif(NOT RETRACE_RACECHECK)
   set(RETRACE_SIM_KERNEL_OPTIONS -O3 -fno-strict-aliasing -fno-math-errno -fno-trapping-math -ffp-contract=fast
     -fno-semantic-interposition)
@@ -36,10 +38,10 @@ elseif(NOT RETRACE_RACECHECK)
     list(APPEND RETRACE_SIM_KERNEL_OPTIONS -fno-tree-pre -fno-tree-loop-vectorize)
   endif()
 elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  set(RETRACE_SIM_KERNEL_OPTIONS -O1 -g -fno-strict-aliasing -fno-math-errno -ffp-contract=fast
+  set(RETRACE_SIM_KERNEL_OPTIONS -O1 -g1 -fno-strict-aliasing -fno-math-errno -ffp-contract=fast
     -fsanitize=thread --param=tsan-instrument-func-entry-exit=0)
 else()
-  set(RETRACE_SIM_KERNEL_OPTIONS -O1 -g -fno-strict-aliasing -fno-math-errno -ffp-contract=fast
+  set(RETRACE_SIM_KERNEL_OPTIONS -O1 -g1 -fno-strict-aliasing -fno-math-errno -ffp-contract=fast
     -fsanitize=thread -mllvm -tsan-instrument-func-entry-exit=0)
 endif()
 
