@@ -113,6 +113,29 @@ const std::vector<NameConvention>& name_conventions() {
        {{"features.denseblock{b}.denselayer{l}.norm.{k}.*", "features.denseblock{b}.denselayer{l}.norm{k}.*"},
         {"features.denseblock{b}.denselayer{l}.conv.{k}.*",
          "features.denseblock{b}.denselayer{l}.conv{k}.*"}}},
+      // timm: _efficientnet_blocks.py; MobileNetV2's stages have 1, 2, 3, 4, 3, 3 and 1 blocks.
+      {"timm's names of MobileNetV2",
+       {{"blocks.0.0.conv_dw.*", "features.1.conv.0.0.*"},
+        {"blocks.0.0.bn1.*", "features.1.conv.0.1.*"},
+        {"blocks.0.0.conv_pw.*", "features.1.conv.1.*"},
+        {"blocks.0.0.bn2.*", "features.1.conv.2.*"},
+        {"blocks.1.{b}.*", "blocks.{b+2}.*"},
+        {"blocks.2.{b}.*", "blocks.{b+4}.*"},
+        {"blocks.3.{b}.*", "blocks.{b+7}.*"},
+        {"blocks.4.{b}.*", "blocks.{b+11}.*"},
+        {"blocks.5.{b}.*", "blocks.{b+14}.*"},
+        {"blocks.6.{b}.*", "blocks.{b+17}.*"},
+        {"blocks.{f}.conv_pw.*", "features.{f}.conv.0.0.*"},
+        {"blocks.{f}.bn1.*", "features.{f}.conv.0.1.*"},
+        {"blocks.{f}.conv_dw.*", "features.{f}.conv.1.0.*"},
+        {"blocks.{f}.bn2.*", "features.{f}.conv.1.1.*"},
+        {"blocks.{f}.conv_pwl.*", "features.{f}.conv.2.*"},
+        {"blocks.{f}.bn3.*", "features.{f}.conv.3.*"},
+        {"conv_stem.*", "features.0.0.*"},
+        {"bn1.*", "features.0.1.*"},
+        {"conv_head.*", "features.18.0.*"},
+        {"bn2.*", "features.18.1.*"},
+        {"classifier.*", "classifier.1.*"}}},
       // mmpretrain: an ImageClassifier of a ResNet backbone and a LinearClsHead.
       {"MMPretrain names", {{"backbone.*", "*"}, {"head.fc.*", "fc.*"}}},
   };
@@ -127,9 +150,10 @@ std::string apply_rule(const NameRule& rule, const std::string& name) {
     if (rule.to[i] == '*') {
       out += found.rest;
     } else if (rule.to[i] == '{') {
-      const bool next = rule.to.substr(i + 2, 3) == "+1}";
-      out += std::to_string(found.number(rule.to[i + 1]) + (next ? 1 : 0));
-      i += next ? 4 : 2;
+      const std::size_t end = rule.to.find('}', i);
+      const std::string_view more = rule.to.substr(i + 2, end - i - 2);  // "+1", or nothing
+      out += std::to_string(found.number(rule.to[i + 1]) + (more.empty() ? 0 : std::stoi(std::string(more))));
+      i = end;
     } else {
       out += rule.to[i];
     }

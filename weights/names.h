@@ -9,8 +9,8 @@
 
 namespace retrace::weights {
 
-// "stages.{s}.layers.{b}.*" -> "layer{s+1}.{b}.*": {x} stands for a number of up to four digits, {x+1} for the next
-// one; a * at the end for whatever is left, which is not empty.
+// "stages.{s}.layers.{b}.*" -> "layer{s+1}.{b}.*": {x} stands for a number of up to four digits, {x+3} for that
+// plus 3; a * at the end for whatever is left, which is not empty.
 struct NameRule {
   std::string_view from, to;
 };

@@ -1,5 +1,6 @@
 // How names of the field become a model's own, and which of two sets of weights is taken.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -63,6 +64,7 @@ TEST_CASE("names: rules with numbers and rests") {
     CHECK(apply_rule(rule, other) == other);
   }
   CHECK(apply_rule({"a.{s}", "b{s}"}, "a.3") == "b3");
+  CHECK(apply_rule({"a.{s}.*", "b.{s+17}.*"}, "a.3.c") == "b.20.c");
   CHECK(apply_rule({"a.{s}", "b{s}"}, "a.3.c") == "a.3.c");
 }
 
@@ -96,6 +98,31 @@ TEST_CASE("names: Hugging Face's ResNet") {
   CHECK(read_as(
             {"embedder.embedder.convolution.weight", "encoder.stages.1.layers.0.layer.0.convolution.weight"},
             "Hugging Face names") == Names{"conv1.weight", "layer2.0.conv1.weight"});
+}
+
+TEST_CASE("names: timm's MobileNetV2") {
+  Names theirs{"conv_stem.weight",    "bn1.running_mean",          "blocks.0.0.conv_dw.weight",
+               "blocks.0.0.bn1.bias", "blocks.0.0.conv_pw.weight", "blocks.0.0.bn2.weight"};
+  Names ours{"features.0.0.weight",      "features.0.1.running_mean", "features.1.conv.0.0.weight",
+             "features.1.conv.0.1.bias", "features.1.conv.1.weight",  "features.1.conv.2.weight"};
+  const std::pair<const char*, const char*> parts[] = {{"conv_pw", "0.0"}, {"bn1", "0.1"},
+                                                       {"conv_dw", "1.0"}, {"bn2", "1.1"},
+                                                       {"conv_pwl", "2"},  {"bn3", "3"}};
+  int feature = 2;
+  const int blocks[] = {2, 3, 4, 3, 3, 1};  // of its stages from the second on
+  for (int stage = 1; stage <= 6; ++stage) {
+    for (int block = 0; block < blocks[stage - 1]; ++block, ++feature) {
+      for (const auto& [their_part, our_part] : parts) {
+        theirs.push_back(fmt::format("blocks.{}.{}.{}.weight", stage, block, their_part));
+        ours.push_back(fmt::format("features.{}.conv.{}.weight", feature, our_part));
+      }
+    }
+  }
+  CHECK(feature == 18);
+  for (const char* last : {"conv_head.weight", "bn2.running_var", "classifier.bias"}) theirs.push_back(last);
+  for (const char* last : {"features.18.0.weight", "features.18.1.running_var", "classifier.1.bias"})
+    ours.push_back(last);
+  CHECK(read_as(theirs, "timm's names of MobileNetV2") == ours);
 }
 
 TEST_CASE("names: MMPretrain's") {
