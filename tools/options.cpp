@@ -16,7 +16,7 @@ void CommonOptions::add_to(const Arguments& arguments) {
 void ModelOptions::add_to(const Arguments& arguments) {
   arguments.add("--model", model, "Architecture (see `retrace models`); told from the weights if left out");
   arguments.add("--weights", weights,
-                "Weight file: safetensors or its index, .pth, .pt, .th, .npz, or a folder of .npy");
+                "Weight file: safetensors or its index, .pth, .pt, .th, .onnx, .npz, or a folder of .npy");
   arguments.flag("--ema", ema, "Take the averaged weights of a file that has plain and averaged ones");
   arguments.add("--labels", labels, "Text file with one class name per line");
   arguments.add("--resize", resize, "Shorter side before the crop (0: both sides become the crop's)")

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,8 @@ namespace retrace::weights {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* own_files = "/proc/self/fd";
 
 [[noreturn]] void refuse(const fs::path& path, const std::string& why) {
   throw Error(fmt::format("{}: cannot be written: {}", path.empty() ? "''" : path.string(), why));
@@ -55,13 +58,38 @@ void flush_folder(const fs::path& folder) {
 
 AtomicFile::AtomicFile(const fs::path& path, Durability durability)
     : path_(path), target_(final_target(path)), durability_(durability) {
-  // The process and a counter make the name unique among processes and threads; what an earlier process with the
-  // same number left is stepped over. A short name of its own: the target's may be as long as names can be.
-  static std::atomic<unsigned> counter{0};
+  const fs::path folder = target_.parent_path();
+  if (::access(own_files, X_OK) == 0) {
+    fd_ = ::open(folder.empty() ? "." : folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+  }
   for (int attempt = 0; fd_ < 0; ++attempt) {
-    temporary_ = target_.parent_path() / fmt::format(".retrace-{}-{}.tmp", ::getpid(), counter++);
+    temporary_ = next_name();
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail("no file can be created beside it", errno);
+  }
+  // A file that is replaced passes on who may read it, as far as that is possible.
+  struct stat before {};
+  if (::stat(target_.c_str(), &before) == 0) (void)!::fchmod(fd_, before.st_mode & 0777);
+}
+
+// The process and a counter make the name unique among processes and threads; what an earlier process with the same number
+// left is stepped over. A short name of its own: the target's may be as long as names can be.
+fs::path AtomicFile::next_name() const {
+  static std::atomic<unsigned> counter{0};
+  return target_.parent_path() / fmt::format(".retrace-{}-{}.tmp", ::getpid(), counter++);
+}
+
+// Gives the finished file a name, so that it can be renamed.
+void AtomicFile::name_it() {
+  if (!temporary_.empty()) return;
+  const std::string file = fmt::format("{}/{}", own_files, fd_);
+  for (int attempt = 0; temporary_.empty(); ++attempt) {
+    const fs::path name = next_name();
+    if (::linkat(AT_FDCWD, file.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+      temporary_ = name;
+    } else if (errno != EEXIST || attempt == 1000) {
+      fail("naming the finished file", errno);
+    }
   }
 }
 
@@ -102,6 +130,7 @@ void AtomicFile::begin_flush() {
 
 void AtomicFile::commit() {
   if (durability_ == Durability::flushed && ::fsync(fd_) != 0) fail("flushing it to the disk", errno);
+  name_it();
   // Some file systems report a full disk only at the close.
   const int closing = fd_;
   fd_ = -1;

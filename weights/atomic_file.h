@@ -14,8 +14,9 @@ enum class Durability : unsigned char { flushed, cached };
 
 class AtomicFile {
  public:
-  // Creates a file under a temporary name in the folder of `path`, with the permissions any new file gets. An
-  // existing file will be replaced, through a symbolic link the file it points to. Refused: anything else that exists
+  // Creates a file in the folder of `path`, without a name where the file system has such files (nothing is left of one even
+  // if the process is killed), else under a temporary one. It has the permissions any new file gets, or those of the
+  // existing file it will replace; through a symbolic link that is the file it points to. Refused: anything else that exists
   // (a folder, a device, a pipe), a link that points nowhere, a file its owner has protected against writing.
   // This and the members throw Error naming the path and the cause.
   explicit AtomicFile(const std::filesystem::path& path, Durability durability = Durability::flushed);
@@ -37,8 +38,11 @@ class AtomicFile {
 
  private:
   [[noreturn]] void fail(const char* step, int code) const;
+  std::filesystem::path next_name() const;
+  void name_it();
 
-  std::filesystem::path path_, target_, temporary_;
+  std::filesystem::path path_, target_;
+  std::filesystem::path temporary_;  // empty: it has no name
   Durability durability_;
   int fd_ = -1;
 };

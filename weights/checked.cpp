@@ -10,10 +10,9 @@ std::string shape_text(std::span<const std::int64_t> shape) {
   return text + "]";
 }
 
-std::string quote(std::string_view text) {
-  constexpr std::size_t longest = 120;
-  std::string out = "'";
-  for (const char c : text.substr(0, longest)) {
+std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20 || byte == 0x7f) {
       out += fmt::format("\\x{:02x}", byte);
@@ -21,7 +20,12 @@ std::string quote(std::string_view text) {
       out += c;
     }
   }
-  return out + (text.size() > longest ? "…'" : "'");
+  return out;
+}
+
+std::string quote(std::string_view text) {
+  constexpr std::size_t longest = 120;
+  return "'" + printable(text.substr(0, longest)) + (text.size() > longest ? "…'" : "'");
 }
 
 std::string listed(const std::vector<std::string>& items, std::size_t most) {

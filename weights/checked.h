@@ -62,6 +62,9 @@ std::string shape_text(std::span<const std::int64_t> shape);
 // 'text' in quotes, on one line: control characters escaped, long text shortened.
 std::string quote(std::string_view text);
 
+// The text with control characters escaped: what a file holds must not steer a terminal.
+std::string printable(std::string_view text);
+
 // "a, b, c … (5 more)": at most `most` of them.
 std::string listed(const std::vector<std::string>& items, std::size_t most = 8);
 

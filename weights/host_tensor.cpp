@@ -108,16 +108,21 @@ std::vector<float> HostTensor::to_f32() const {
   return out;
 }
 
-std::optional<float> HostTensor::first_not_finite() const {
+std::vector<double> HostTensor::to_f64() const {
+  std::vector<double> out(static_cast<std::size_t>(count()));
+  for_each_value(*this, [&](std::size_t i, auto v) { out[i] = static_cast<double>(v); });
+  return out;
+}
+
+std::optional<double> HostTensor::first_not_finite() const {
   if (!is_floating(dtype) || (dtype == DType::f32 && !any_with<std::uint32_t>(*this, 0x7f800000)) ||
       (dtype == DType::f16 && !any_with<std::uint16_t>(*this, 0x7c00)) ||
       (dtype == DType::bf16 && !any_with<std::uint16_t>(*this, 0x7f80))) {
     return std::nullopt;
   }
-  std::optional<float> first;
+  std::optional<double> first;
   for_each_value(*this, [&](std::size_t, auto v) {
-    const auto value = static_cast<float>(v);
-    if (!first && !std::isfinite(value)) first = value;
+    if (!first && !std::isfinite(static_cast<float>(v))) first = static_cast<double>(v);
   });
   return first;
 }

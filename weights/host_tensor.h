@@ -26,8 +26,11 @@ struct HostTensor {
   // The values as float, rounded to nearest even as PyTorch's `.float()` does; a bool is 0 or 1.
   std::vector<float> to_f32() const;
 
-  // The first NaN or infinity among those values; none of an integer tensor.
-  std::optional<float> first_not_finite() const;
+  // The values as double, exactly but for whole numbers beyond 2^53.
+  std::vector<double> to_f64() const;
+
+  // The first value that is no finite float: NaN, infinity, or a double beyond a float's range. None of an integer tensor.
+  std::optional<double> first_not_finite() const;
 
   // A tensor of its own memory. Throws Error if the number of values is not the shape's.
   static HostTensor from_f32(std::string name, std::vector<std::int64_t> shape, std::vector<float> values);

@@ -259,6 +259,11 @@ void set_averaged_apart(Checkpoint& checkpoint) {
   }
   if (checkpoint.averaged.empty()) return;
   std::erase_if(checkpoint.averaged, is_averaging_counter);
+  // ema_pytorch keeps its counters beside online_model.* and ema_model.*.
+  const bool online = std::all_of(tensors.begin(), tensors.end(), [](const HostTensor& t) {
+    return t.name.starts_with("online_model.") || is_averaging_counter(t);
+  });
+  if (online) std::erase_if(tensors, is_averaging_counter);
   checkpoint.notes.push_back(averaged_note(checkpoint));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <span>
@@ -58,10 +59,11 @@ struct PickleTensor {
   std::optional<DType> dtype;  // where it differs from the storage's
   std::int64_t offset = 0;     // elements
   std::vector<std::int64_t> shape, strides;
+  bool negative = false;  // the values are the storage's with the other sign (PyTorch's negative bit)
 };
 
 struct Pickle {
-  std::vector<PickleNode> nodes;
+  std::deque<PickleNode> nodes;  // grows without a copy of all
   std::vector<PickleStorage> storages;
   std::vector<PickleTensor> tensors;
   PickleRef root = 0;
@@ -81,8 +83,9 @@ struct PickleObjects {
 // becomes an enum; REDUCE, NEWOBJ and BUILD act on the known names alone. Numbers in tensors and storages are
 // not yet checked against each other.
 // Throws Error, beginning with `where` and the byte's position, for a damaged pickle, an unknown name, an
-// opcode of the text protocols 0 and 1 (but INT, which Python 2 writes in protocol 2 too), or an absurd number
-// of objects (over 4 million, over 250 000 tensors).
+// opcode of the text protocols 0 and 1 (but INT, which Python 2 writes in protocol 2 too), an absurd number
+// of objects (over 4 million, or over half a million and one to four bytes; over 250 000 tensors), or a key that stands
+// twice in a dict: Python would take the last one, and no pickler writes two.
 // With `known`, which must outlive the call, a persistent id is the number of one of its tensors.
 // `dialect` says which names are known.
 Pickle unpickle(std::span<const std::byte> bytes, const std::string& where,

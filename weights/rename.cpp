@@ -53,13 +53,20 @@ bool Renaming::empty() const {
   return rules_->empty();
 }
 
-void Renaming::apply(Checkpoint& checkpoint) const {
-  if (rules_->empty()) return;
+std::vector<std::size_t> Renaming::apply(Checkpoint& checkpoint) const {
+  std::vector<std::size_t> kept;
+  if (rules_->empty()) {
+    for (std::size_t i = 0; i < checkpoint.tensors.size(); ++i) kept.push_back(i);
+    return kept;
+  }
   const auto fail = [&](const std::string& what) {
     throw Error(fmt::format("{}: --map: {}", checkpoint.path, what));
   };
   std::map<std::string, std::string> before;  // new name -> old name
-  for (HostTensor& tensor : checkpoint.tensors) {
+  std::vector<HostTensor> tensors;
+  std::vector<std::string> left_out;
+  for (std::size_t i = 0; i < checkpoint.tensors.size(); ++i) {
+    HostTensor& tensor = checkpoint.tensors[i];
     const std::string old = tensor.name;
     for (const Rule& rule : *rules_) {
       if (tensor.name.size() > longest) {
@@ -71,12 +78,24 @@ void Renaming::apply(Checkpoint& checkpoint) const {
       } catch (const std::regex_error& error) {
         fail(fmt::format("{} on {}: {}", quote(rule.text), quote(tensor.name), error.what()));
       }
-      if (tensor.name.empty()) fail(fmt::format("{} leaves nothing of {}", quote(rule.text), quote(old)));
+      if (tensor.name.empty()) break;
+    }
+    if (tensor.name.empty()) {
+      left_out.push_back(quote(old));
+      continue;
     }
     if (const auto [at, fresh] = before.emplace(tensor.name, old); !fresh) {
       fail(fmt::format("{} and {} both become {}", quote(at->second), quote(old), quote(tensor.name)));
     }
+    kept.push_back(i);
+    tensors.push_back(std::move(tensor));
   }
+  checkpoint.tensors = std::move(tensors);
+  if (!left_out.empty()) {
+    checkpoint.notes.push_back(
+        fmt::format("left out because --map leaves nothing of the name: {}", listed(left_out)));
+  }
+  return kept;
 }
 
 }  // namespace retrace::weights

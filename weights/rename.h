@@ -18,8 +18,9 @@ class Renaming {
 
   bool empty() const;
   // Every match of each rule in order is replaced. Error naming the rule and the tensor if a name of over 512
-  // characters is to be matched (std::regex recurses once a character), becomes empty, or is that of two tensors.
-  void apply(Checkpoint& checkpoint) const;
+  // characters is to be matched (std::regex recurses once a character), or becomes that of two tensors. A tensor of whose
+  // name nothing is left is left out, and a note says so. Returns the places, before, of those that stay.
+  std::vector<std::size_t> apply(Checkpoint& checkpoint) const;
 
  private:
   struct Rule;

@@ -38,18 +38,17 @@ class Reader {
     const auto text = bytes.subspan(sizeof(length), length);
     // The format wants the brace first; JSON would allow white space before it.
     if (text.empty() || text[0] != std::byte{'{'}) fail("header does not begin with '{'");
-    const json header = parse_json_object(text, file_->path() + ": safetensors", "header");
-
     Checkpoint checkpoint;
     checkpoint.path = file_->path();
     checkpoint.format = "safetensors";
-    for (const auto& [name, value] : header.items()) {
-      if (name == "__metadata__") {
-        read_metadata(value, checkpoint);
-      } else {
-        read_entry(name, value);
-      }
-    }
+    parse_json_object(text, file_->path() + ": safetensors", "header",
+                      [&](const std::string& name, const json& value) {
+                        if (name == "__metadata__") {
+                          read_metadata(value, checkpoint);
+                        } else {
+                          read_entry(name, value);
+                        }
+                      });
     place(checkpoint);
     return checkpoint;
   }
@@ -138,6 +137,11 @@ class Reader {
     if (!value.is_array()) {
       fail(fmt::format("tensor {}: {} is a JSON {}, expected an array", quote(name), field,
                        value.type_name()));
+    }
+    constexpr std::size_t most = 64;  // PyTorch's and NumPy's limit
+    if (value.size() > most) {
+      fail(fmt::format("tensor {}: {} has {} numbers, at most {} are read", quote(name), field, value.size(),
+                       most));
     }
     std::vector<std::uint64_t> out;
     for (const json& number : value) {

@@ -216,7 +216,7 @@ class Finder {
       const auto has = [&](const auto& entry) {
         return entry.first.size() > prefix.size() && entry.first.starts_with(prefix);
       };
-      if (!std::all_of(out_.tensors.begin(), out_.tensors.end(), has)) continue;
+      if (out_.tensors.empty() || !std::all_of(out_.tensors.begin(), out_.tensors.end(), has)) continue;
       for (auto& [name, tensor] : out_.tensors) name.erase(0, prefix.size());
       out_.notes.push_back(fmt::format("prefix {} removed from every name", quote(prefix)));
     }

@@ -49,17 +49,36 @@ class Maker {
     left_ -= *size;
 
     const std::byte* first = bytes.data() + std::size_t(source.offset) * unit;
-    if (contiguous(source) && !(big_endian_ && unit > 1)) {
+    if (contiguous(source) && !(big_endian_ && unit > 1) && !source.negative) {
       tensor.data = {file_, first};
     } else {
       std::shared_ptr<std::byte[]> memory(new std::byte[*size]);
       copy_strided(first, unit, source.shape, source.strides, big_endian_, memory.get());
+      if (source.negative) negate(tensor.dtype, {memory.get(), std::size_t(*size)});
       tensor.data = {memory, memory.get()};
     }
     return tensor;
   }
 
  private:
+  // Little-endian elements; whole numbers wrap around, as in PyTorch.
+  void negate(DType type, std::span<std::byte> bytes) const {
+    if (type == DType::boolean) fail("is a bool with the negative bit, which none can have");
+    const std::size_t unit = dtype_size(type);
+    for (std::size_t at = 0; at < bytes.size(); at += unit) {
+      if (is_floating(type)) {
+        bytes[at + unit - 1] ^= std::byte{0x80};
+        continue;
+      }
+      unsigned carry = 1;
+      for (std::byte& part : bytes.subspan(at, unit)) {
+        carry += unsigned(~part) & 0xffu;
+        part = std::byte(carry & 0xffu);
+        carry >>= 8;
+      }
+    }
+  }
+
   [[noreturn]] void fail(const std::string& what) const {
     throw Error(fmt::format("{}: tensor {}: {}", file_->path(), quote(*name_), what));
   }

@@ -1,9 +1,12 @@
 #include "weights/unpickler.h"
 
+#include <algorithm>
 #include <charconv>
 #include <iterator>
 #include <system_error>
+#include <unordered_set>
 
+#include "kernels/error.h"
 #include "weights/checked.h"
 
 namespace retrace::weights {
@@ -66,8 +69,9 @@ enum Opcode : int {
   BYTEARRAY8 = 0x96,
 };
 
-// A checkpoint of a thousand tensors needs some thirty thousand objects.
-constexpr std::size_t max_nodes = 4'000'000;
+// A checkpoint of a thousand tensors needs some thirty thousand objects, of five bytes and more each; a list of small numbers
+// has two bytes each.
+constexpr std::size_t max_nodes = 4'000'000, always_nodes = 500'000, bytes_a_node = 4;
 // Stack entries and items of containers: cheap per opcode, so bounded apart from the objects.
 constexpr std::size_t max_stack = 16'000'000;
 
@@ -88,7 +92,31 @@ Pickle Unpickler::run() {
   } while (step(in_.number<std::uint8_t>()));
   out_.root = pop();
   out_.length = in_.position();
+  refuse_double_keys();
   return std::move(out_);
+}
+
+std::size_t Unpickler::most_nodes(std::size_t bytes) {
+  return std::clamp(bytes / bytes_a_node, always_nodes, max_nodes);
+}
+
+void Unpickler::refuse_double_keys() const {
+  for (const PickleNode& dict : out_.nodes) {
+    if (dict.kind != PickleKind::dict || dict.items.size() < 4) continue;
+    std::unordered_set<std::string_view> texts;
+    std::unordered_set<std::int64_t> numbers;
+    for (std::size_t i = 0; i < dict.items.size(); i += 2) {
+      const PickleNode& key = out_[dict.items[i]];
+      if (key.kind == PickleKind::text && !texts.insert(key.text).second) {
+        throw Error(fmt::format("{}: key {} stands twice in a dict", where_, quote(key.text)));
+      }
+      // True is 1 to Python.
+      const bool number = key.kind == PickleKind::integer || key.kind == PickleKind::boolean;
+      if (number && !numbers.insert(key.integer).second) {
+        throw Error(fmt::format("{}: key {} stands twice in a dict", where_, key.integer));
+      }
+    }
+  }
 }
 
 bool Unpickler::step(int opcode) {
@@ -330,7 +358,9 @@ bool Unpickler::use_memo(int opcode) {
 }
 
 PickleRef Unpickler::make(PickleNode made) {
-  if (out_.nodes.size() >= max_nodes) in_.fail(fmt::format("more than {} objects", max_nodes));
+  if (out_.nodes.size() >= most_nodes_) {
+    in_.fail(fmt::format("more than {} objects", most_nodes_));
+  }
   out_.nodes.push_back(std::move(made));
   return PickleRef(out_.nodes.size() - 1);
 }

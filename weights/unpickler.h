@@ -11,7 +11,11 @@ class Unpickler {
  public:
   Unpickler(std::span<const std::byte> bytes, const std::string& where, const PickleObjects* known,
             PickleDialect dialect)
-      : in_(bytes, where), known_(known), dialect_(dialect) {}
+      : in_(bytes, where),
+        where_(where),
+        known_(known),
+        dialect_(dialect),
+        most_nodes_(most_nodes(bytes.size())) {}
   Pickle run();
 
  private:
@@ -40,6 +44,7 @@ class Unpickler {
   PickleRef make_storage(PickleRef id);
   PickleRef find_tensor(PickleRef id);
   PickleRef make_tensor(PickleName name, const std::vector<PickleRef>& arguments);
+  bool is_negative(PickleRef metadata);
   PickleRef make_dict(const std::vector<PickleRef>& arguments);
   std::int64_t integer(PickleRef ref, const char* what);
   std::vector<std::int64_t> integers(PickleRef ref, const char* what);
@@ -47,9 +52,14 @@ class Unpickler {
   // Counts items copied from one container to another: with the memo, a few bytes can ask for a large copy.
   void charge(std::size_t items);
 
+  static std::size_t most_nodes(std::size_t bytes);
+  void refuse_double_keys() const;
+
   PickleStream in_;
+  const std::string& where_;
   const PickleObjects* known_;  // may be null
   PickleDialect dialect_;
+  std::size_t most_nodes_;
   Pickle out_;
   std::vector<PickleRef> stack_;
   std::vector<std::size_t> marks_;

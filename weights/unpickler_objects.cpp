@@ -107,6 +107,11 @@ void Unpickler::build(PickleRef target, PickleRef state) {
   need(kind == PickleKind::dict || kind == PickleKind::tensor || kind == PickleKind::inert ||
            kind == PickleKind::set,
        "attributes are set on something that has none");
+  // PyTorch takes four or five parts for a tensor's storage, offset and sizes.
+  const PickleNode& parts = node(state);
+  need(kind != PickleKind::tensor || (parts.kind != PickleKind::tuple && parts.kind != PickleKind::list) ||
+           parts.items.size() < 4,
+       "a tensor that has been made is given other values, which no checkpoint does");
 }
 
 // OrderedDict(), or OrderedDict([[key, value], …]) as Python 2 wrote it; Counter({…}).
@@ -210,9 +215,24 @@ PickleRef Unpickler::find_tensor(PickleRef id) {
   return make(PickleKind::tensor, std::int64_t(found->second));
 }
 
+// A tensor's metadata: {'conj': bool, 'neg': bool}. A real number is its own conjugate.
+bool Unpickler::is_negative(PickleRef metadata) {
+  const PickleNode& entries = node(metadata);
+  if (entries.kind == PickleKind::none) return false;
+  need(entries.kind == PickleKind::dict, "a tensor's metadata is not a dict");
+  bool negative = false;
+  for (std::size_t i = 0; i < entries.items.size(); i += 2) {
+    const PickleNode &key = node(entries.items[i]), &value = node(entries.items[i + 1]);
+    const bool known = key.kind == PickleKind::text && (key.text == "conj" || key.text == "neg");
+    need(known && value.kind == PickleKind::boolean,
+         "a tensor's metadata is more than its conjugate and negative bits");
+    if (key.text == "neg") negative = value.integer != 0;
+  }
+  return negative;
+}
+
 PickleRef Unpickler::make_tensor(PickleName name, const std::vector<PickleRef>& arguments) {
-  // requires_grad, hooks and metadata (conjugate and negative bits of complex views) say nothing about values
-  // of the types that are read; only the third version's dtype does.
+  // requires_grad and hooks say nothing about values; the third version's dtype and the metadata behind it do.
   const std::size_t least = name == PickleName::rebuild_tensor     ? 4
                             : name == PickleName::rebuild_tensor_2 ? 6
                                                                    : 7;
@@ -230,6 +250,7 @@ PickleRef Unpickler::make_tensor(PickleName name, const std::vector<PickleRef>& 
          "a tensor's element type is not one of torch's");
     tensor.dtype = type.global.dtype;
   }
+  if (arguments.size() == least + 1) tensor.negative = is_negative(arguments[least]);
   if (out_.tensors.size() >= max_tensors) in_.fail(fmt::format("more than {} tensors", max_tensors));
   out_.tensors.push_back(std::move(tensor));
   return make(PickleKind::tensor, std::int64_t(out_.tensors.size() - 1));

@@ -217,8 +217,9 @@ int side(const std::string& key, const std::string& text, int least) {
   long long value = -1;
   std::string rest;
   in >> value;
-  if (!in || (in >> rest) || value < least || value > 65536) {
-    throw Error(fmt::format("metadata {}: '{}', expected a number from {} to 65536", key, text, least));
+  constexpr long long most = 16384;  // as --resize and --crop
+  if (!in || (in >> rest) || value < least || value > most) {
+    throw Error(fmt::format("metadata {}: '{}', expected a number from {} to {}", key, text, least, most));
   }
   return int(value);
 }
@@ -239,7 +240,9 @@ std::map<std::string, std::string> model_metadata(const std::string& model, int 
   return metadata;
 }
 
-ModelNotes read_model_notes(const std::map<std::string, std::string>& metadata, const ModelNotes& usual) {
+namespace {
+
+ModelNotes read_notes(const std::map<std::string, std::string>& metadata, const ModelNotes& usual) {
   ModelNotes notes = usual;
   const auto value = [&](const char* key) {
     const auto at = metadata.find(key);
@@ -258,6 +261,30 @@ ModelNotes read_model_notes(const std::map<std::string, std::string>& metadata, 
     auto labels = weights::read_json_list(*text);
     if (!labels) throw Error("metadata labels: expected a JSON list of strings");
     notes.labels = std::move(*labels);
+  }
+  return notes;
+}
+
+}  // namespace
+
+ModelNotes read_model_notes(const weights::Checkpoint& checkpoint, const std::string& model, int classes,
+                            const ModelNotes& usual) {
+  // PyTorch's files hold whatever their writer put beside the weights, by any names.
+  const auto said = checkpoint.metadata.find("model");
+  if (checkpoint.format != "safetensors" || said == checkpoint.metadata.end() || said->second != model)
+    return usual;
+  const auto fail = [&](const std::string& what) {
+    throw Error(fmt::format("{}: {}", checkpoint.path, what));
+  };
+  ModelNotes notes;
+  try {
+    notes = read_notes(checkpoint.metadata, usual);
+  } catch (const Error& error) {
+    fail(error.what());
+  }
+  if (!notes.labels.empty() && notes.labels.size() != std::size_t(classes)) {
+    fail(fmt::format("metadata labels: {} of them, expected {}, one for each class", notes.labels.size(),
+                     classes));
   }
   return notes;
 }
@@ -281,7 +308,8 @@ std::vector<weights::HostTensor> take_tensors(const weights::Checkpoint& checkpo
                               weights::dtype_name(tensor.dtype)));
     }
     if (const auto v = tensor.first_not_finite()) {
-      throw Error(fmt::format("{}: {} holds {}", checkpoint.path, tensor.name, *v));
+      throw Error(fmt::format("{}: {} holds {}, expected finite numbers of 32 bits", checkpoint.path,
+                              tensor.name, *v));
     }
   }
   return tensors;
@@ -327,16 +355,9 @@ LoadedModel load_model(Device& device, const std::string& name, weights::Checkpo
   checkpoint.averaged.clear();
   if (!fit.folded) values = fold_model(model, fit.classes, values);
   loaded.model = build_model(device, model, fit.classes, values);
-  // Metadata about the input is ours where it names the model too.
-  if (const auto at = loaded.metadata.find("model"); at != loaded.metadata.end() && at->second == model) {
-    const ModelInfo& info = loaded.model->info();
-    try {
-      const ModelNotes notes = read_model_notes(loaded.metadata, {info.labels, info.input});
-      loaded.model->describe(notes.labels, notes.input);
-    } catch (const Error& error) {
-      throw Error(fmt::format("{}: {}", checkpoint.path, error.what()));
-    }
-  }
+  const ModelInfo& info = loaded.model->info();
+  const ModelNotes said_of_it = read_model_notes(checkpoint, model, fit.classes, {info.labels, info.input});
+  loaded.model->describe(said_of_it.labels, said_of_it.input);
   // A head whose classes the file names needs no explanation.
   CheckpointFit said = fit;
   if (!loaded.model->info().labels.empty()) said.classes = model_info(model).classes;

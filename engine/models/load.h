@@ -68,11 +68,13 @@ struct ModelNotes {
   std::vector<std::string> labels;  // empty: not said
   ModelInput input;
 };
-// As safetensors metadata ("model", "classes", "labels", "resize", "crop", "mean", "std"), and back: what the metadata
-// does not say comes from `usual`. Error naming the key and the value that makes no sense.
+// As safetensors metadata ("model", "classes", "labels", "resize", "crop", "mean", "std"), and back: what the metadata does not
+// say comes from `usual`, and all where the file is no safetensors or names another model. Error naming the file, the key and
+// the value that makes no sense.
 std::map<std::string, std::string> model_metadata(const std::string& model, int classes,
                                                   const ModelNotes& notes);
-ModelNotes read_model_notes(const std::map<std::string, std::string>& metadata, const ModelNotes& usual);
+ModelNotes read_model_notes(const weights::Checkpoint& checkpoint, const std::string& model, int classes,
+                            const ModelNotes& usual);
 
 // Arrays of a training run beside the parameters bear this in front of their names; loading a model leaves them out.
 inline constexpr const char* training_prefix = "training.";

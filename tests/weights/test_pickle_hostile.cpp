@@ -82,6 +82,18 @@ TEST_CASE("pickle: what is called, built and referred to must be a known name") 
   CHECK(contains(refused(pk::text("os.system") + pk::tuple({pk::text("true")}) + "R"),
                  "not a known name is called"));
   CHECK(contains(refused(pk::global("torch._utils", "_rebuild_tensor_v2") + "NR"), "are not a tuple"));
+  // Tensor.__setstate__ of four parts is set_(storage, offset, size, strides): other values than those it was made with.
+  const std::string w = pk::floats("0", 4), part = pk::storage("FloatStorage", "1", 4);
+  CHECK(contains(refused(w + pk::tuple({part, pk::integer(0), pk::integers({4}), pk::integers({1})}) + "b"),
+                 "a tensor that has been made is given other values"));
+  const auto with_metadata = [&](const std::string& metadata) {
+    return pk::call(pk::global("torch._utils", "_rebuild_tensor_v2"),
+                    {part, pk::integer(0), pk::integers({4}), pk::integers({1}), "\x89", "}", metadata});
+  };
+  CHECK(contains(refused(with_metadata(pk::integer(1))), "metadata is not a dict"));
+  CHECK(contains(refused(with_metadata(pk::dict({{"scale", "\x88"}}))),
+                 "more than its conjugate and negative bits"));
+  CHECK(contains(refused(with_metadata(pk::dict({{"neg", pk::integer(1)}}))), "conjugate and negative bits"));
   // BUILD would call __setstate__ or set attributes: never on a class, a function, a list.
   for (const std::string& target : {pk::global("collections", "OrderedDict"),
                                     pk::global("torch", "FloatStorage"), "]"s, ")"s, "N"s, pk::text("x")}) {

@@ -37,15 +37,39 @@ TEST_CASE("safetensors: the header must be one well-formed object") {
                  "nested too deep"));
   const std::string w = R"("w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
   CHECK(contains(error_of_header("{" + w + "," + w + "}", 1), "key 'w' stands twice"));
-  CHECK(contains(error_of_header(R"({"w":1,"\u0077":2})", 0), "key 'w' stands twice"));
+  CHECK(contains(error_of_header("{" + w + R"(,"\u0077":2})", 1), "key 'w' stands twice"));
   CHECK(contains(error_of_header(R"({"__metadata__":{},"__metadata__":{}})", 0),
                  "key '__metadata__' stands twice"));
-  CHECK(contains(error_of_header(R"({"w":1} x)", 0), "not valid JSON"));
+  CHECK(contains(error_of_header("{" + w + "} x", 1), "not valid JSON"));
   CHECK(contains(error_of_header(R"({"w":1})" + std::string(1, '\0'), 0), "not valid JSON"));
   CHECK(contains(error_of_header(R"({"w":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}})", 1),
                  "key 'dtype' stands twice"));
   CHECK(contains(error_of_header(R"({"__metadata__":{"a":1}})", 0), "__metadata__ 'a' is a JSON number"));
   CHECK(contains(error_of_header(R"({"__metadata__":[]})", 0), "__metadata__ is a JSON array"));
+  // Seven levels more are looked through, eight are not.
+  CHECK(contains(error_of_header(R"({"w":)" + std::string(7, '[') + std::string(7, ']') + "}", 0),
+                 "JSON array"));
+  CHECK(
+      contains(error_of_header(R"({"w":)" + std::string(8, '[') + std::string(8, ']') + "}", 0), "too deep"));
+}
+
+TEST_CASE("safetensors: many tensors take time and memory in proportion, and short text never much") {
+  // A quarter of a million: with time in proportion to the square, a day.
+  std::string header = "{";
+  constexpr int many = 250'000;
+  for (int i = 0; i < many; ++i) {
+    header += (i ? ",\"" : "\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+  }
+  CHECK(read_bytes(safetensors(header + "}", "")).tensors.size() == many);
+  std::string ones = "1";
+  for (int i = 0; i < 1'000'000; ++i) ones += ",1";
+  CHECK(contains(error_of_header(one("\"U8\"", "[" + ones + "]", "[0,1]"), 1),
+                 "an array has more than 4096 elements"));
+  CHECK(contains(error_of_header(one("\"U8\"", "[" + ones.substr(0, 2 * 65 - 1) + "]", "[0,1]"), 1),
+                 "shape has 65 numbers, at most 64 are read"));
+  std::string entries = R"({"__metadata__":{"a":"")";
+  for (int i = 0; i < 200'000; ++i) entries += ",\"" + std::to_string(i) + "\":\"\"";
+  CHECK(contains(error_of_header(entries + "}}", 0), "an object has more than 200000 members"));
 }
 
 TEST_CASE("safetensors: a tensor's fields must be there and of their kinds") {

@@ -88,6 +88,33 @@ TEST_CASE("torch: tensors of a subclass, and parameters with attributes") {
   CHECK(raw(c, "b", DType::f32, {4}) == four);
 }
 
+TEST_CASE("torch: the negative bit changes every sign") {
+  // What PyTorch 2 saves of x.conj().imag: the storage as it lies, and that its values have the other sign.
+  const auto tensor = [](const std::string& type, const std::string& key, std::int64_t n,
+                         const char* negative) {
+    return pk::call(pk::global("torch._utils", "_rebuild_tensor_v2"),
+                    {pk::storage(type, key, n), pk::integer(0), pk::integers({n}), pk::integers({1}), "\x89",
+                     ordered_dict(), pk::dict({{"conj", "\x89"}, {"neg", negative}})});
+  };
+  const std::vector<float> floats{1, -2.5f, 0, 1e-40f};
+  const std::vector<std::int16_t> shorts{0, 1, -256, -32768};
+  const std::vector<std::uint8_t> bytes{0, 1, 255};
+  const std::string object = pk::dict({{"f", tensor("FloatStorage", "0", 4, "\x88")},
+                                       {"as it is", tensor("FloatStorage", "0", 4, "\x89")},
+                                       {"s", tensor("ShortStorage", "1", 4, "\x88")},
+                                       {"b", tensor("ByteStorage", "2", 3, "\x88")}});
+  const std::vector<std::pair<std::string, std::string>> storages{
+      {"0", bytes_of(floats)}, {"1", bytes_of(shorts)}, {"2", bytes_of(bytes)}};
+  const Checkpoint c = read_bytes(torch_zip(object, storages));
+  CHECK(raw(c, "f", DType::f32, {4}) == bytes_of<float>({-1, 2.5f, -0.0f, -1e-40f}));
+  CHECK(raw(c, "as it is", DType::f32, {4}) == bytes_of(floats));
+  CHECK(raw(c, "s", DType::i16, {4}) == bytes_of<std::int16_t>({0, -1, 256, -32768}));
+  CHECK(raw(c, "b", DType::u8, {3}) == bytes_of<std::uint8_t>({0, 255, 1}));
+  CHECK(contains(
+      error_of_bytes(torch_zip(pk::dict({{"t", tensor("BoolStorage", "0", 1, "\x88")}}), {{"0", "\x01"}})),
+      "tensor 't': is a bool with the negative bit"));
+}
+
 TEST_CASE("torch: a big-endian zip file") {
   std::string swapped = four;
   for (std::size_t i = 0; i < swapped.size(); i += 4)

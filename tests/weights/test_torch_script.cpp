@@ -156,7 +156,7 @@ TEST_CASE("torchscript: objects that make no sense") {
       contains(error(pk::global("__torch__", "Net") + ")\x81}" + pk::integer(1) + pk::floats("0", 4) + "sb"),
                "has a int for its name"));
   CHECK(contains(error(module("Net", {{"w", pk::floats("0", 4)}, {"w", pk::floats("0", 4)}})),
-                 "two tensors are named 'w'"));
+                 "key 'w' stands twice in a dict"));
   CHECK(contains(
       error(module("Net", {{"a.w", pk::floats("0", 4)}, {"a", module("A", {{"w", pk::floats("0", 4)}})}})),
       "two tensors are named 'a.w'"));

@@ -73,7 +73,9 @@ Source read_source(const Options& o, const weights::Renaming& renaming) {
   } else {
     for (const weights::HostTensor& tensor : checkpoint.tensors) source.names.push_back(tensor.name);
   }
-  renaming.apply(checkpoint);
+  std::vector<std::string> names;
+  for (const std::size_t i : renaming.apply(checkpoint)) names.push_back(source.names[i]);
+  source.names = std::move(names);
   source.fit = fit_for(checkpoint, o.model);
   return source;
 }
@@ -96,7 +98,8 @@ int show_mapping(const Options& o, const Source& source, const std::vector<std::
     if (row.kind == weights::MatchKind::wrong_shape)
       what += ", expected " + weights::shape_text(row.expected);
     if (row.kind == weights::MatchKind::ignored) what += " (counter)";
-    text += fmt::format("{:<58} {:<34} {:<5} {:<18} {}\n", name, row.name, dtype, shape, what);
+    text += fmt::format("{:<58} {:<34} {:<5} {:<18} {}\n", weights::printable(name),
+                        weights::printable(row.name), dtype, shape, what);
     Json line{{"file", nullptr}, {"model", row.name}, {"dtype", nullptr}, {"shape", nullptr}};
     if (tensor) line.update({{"file", name}, {"dtype", dtype}, {"shape", row.found}});
     if (row.kind == weights::MatchKind::wrong_shape || !tensor) line["expected"] = row.expected;
@@ -149,7 +152,17 @@ int run(const Options& o) {
   CheckpointFit fit = source.fit;  // of what is written
   std::vector<std::string> said = checkpoint.notes;
   for (const std::string& note : fit_notes(fit)) said.push_back(note);
+  const auto other = checkpoint.metadata.find("model");
+  if (checkpoint.format == "safetensors" && other != checkpoint.metadata.end() && other->second != o.model) {
+    said.push_back(fmt::format("the file says it is a {}: its labels and preprocessing are not taken",
+                               weights::quote(other->second)));
+  }
   Console console(o.common.quiet);
+  // Before the dry run too: it says whether an import would go through.
+  const ModelInfo& info = model_info(o.model);
+  // What an own file says of itself stays with it.
+  const ModelNotes usual{fit.classes == info.classes ? info.labels : std::vector<std::string>{}, info.input};
+  const ModelNotes notes = read_model_notes(checkpoint, o.model, fit.classes, usual);
   if (o.dry_run) {
     for (const std::string& note : said) console.note(note);
     return show_mapping(o, source, said, console);
@@ -161,22 +174,21 @@ int run(const Options& o) {
   const std::vector<weights::TensorToWrite> tensors =
       fold ? folded_when_written(fit.model, fit.classes, read) : weights::to_write(read);
   fit.folded |= fold;
-  const ModelInfo& info = model_info(o.model);
-  // What an own file says of itself stays with it.
-  ModelNotes notes{fit.classes == info.classes ? info.labels : std::vector<std::string>{}, info.input};
-  if (const auto at = checkpoint.metadata.find("model");
-      at != checkpoint.metadata.end() && at->second == o.model) {
-    notes = read_model_notes(checkpoint.metadata, notes);
-  }
   weights::SafetensorsOptions options;
   options.metadata = model_metadata(o.model, fit.classes, notes);
   options.metadata["batch_norm"] = fit.folded ? "folded" : "separate";
   options.float_type = type_of(o.dtype);
   options.content_hash = true;
-  if (wants_npz(o)) {
-    weights::write_npz(o.out, tensors, options.float_type);  // has no place for metadata
-  } else {
-    weights::write_safetensors(o.out, tensors, options);
+  try {
+    if (wants_npz(o)) {
+      weights::write_npz(o.out, tensors, options.float_type);  // has no place for metadata
+    } else {
+      weights::write_safetensors(o.out, tensors, options);
+    }
+  } catch (const Error& error) {
+    // A value that does not fit another type, or a variance that cannot be folded: that is the read file's.
+    const std::string what = error.what();
+    throw what.starts_with(o.out.string()) ? error : Error(fmt::format("{}: {}", o.file.string(), what));
   }
   for (const std::string& note : said) console.note(note);
   if (!o.common.quiet) {
@@ -193,7 +205,7 @@ Command add_import(const Arguments& program) {
   const Arguments arguments =
       program.command("import", "Turn a weight file into safetensors or .npz for one model");
   auto o = std::make_shared<Options>();
-  arguments.add("file", o->file, "safetensors or its index, .pth, .pt, .th, .npz, or a folder of .npy")
+  arguments.add("file", o->file, "safetensors or its index, .pth, .pt, .th, .onnx, .npz, or a folder of .npy")
       .required();
   arguments.add("--model", o->model, "Architecture (see `retrace models`)").required();
   arguments.add("--out", o->out, "The file to write: NAME.safetensors or NAME.npz");
@@ -201,7 +213,8 @@ Command add_import(const Arguments& program) {
   arguments.flag("--fold-bn", o->fold, "Fold batch norm into the convolutions");
   arguments
       .add("--map", o->maps,
-           "REGEX=REPLACEMENT (ECMAScript): rename tensors before they are fitted; repeatable")
+           "REGEX=REPLACEMENT (ECMAScript): rename tensors before they are fitted; one of which nothing is "
+           "left is left out; repeatable")
       .one_value_a_time();
   arguments.flag("--ema", o->ema, "Take the averaged weights of a file that has plain and averaged ones");
   arguments.flag("--dry-run", o->dry_run, "Show what would be taken, tensor by tensor, and write nothing");

@@ -7,6 +7,7 @@
 #include "engine/models/load.h"
 #include "tools/commands/commands.h"
 #include "tools/console.h"
+#include "weights/checked.h"
 #include "weights/sha256.h"
 
 namespace retrace::tools {
@@ -20,24 +21,24 @@ Json describe(const weights::HostTensor& t) {
             {"dtype", weights::dtype_name(t.dtype)},
             {"shape", t.shape},
             {"bytes", t.byte_size()}};
-  const std::vector<float> values = t.to_f32();
+  const std::vector<double> values = t.to_f64();
   double sum = 0, least = 0, most = 0;
   std::size_t nans = 0, infinities = 0, finite = 0;
-  for (const float v : values) {
+  for (const double v : values) {
     if (std::isnan(v)) {
       ++nans;
     } else if (std::isinf(v)) {
       ++infinities;
     } else {
-      least = finite ? std::min<double>(least, v) : v;
-      most = finite ? std::max<double>(most, v) : v;
+      least = finite ? std::min(least, v) : v;
+      most = finite ? std::max(most, v) : v;
       sum += v;
       ++finite;
     }
   }
   const double mean = finite ? sum / double(finite) : 0;
   double squares = 0;
-  for (const float v : values) {
+  for (const double v : values) {
     if (std::isfinite(v)) squares += (v - mean) * (v - mean);
   }
   if (finite) {
@@ -141,15 +142,17 @@ int run(const std::filesystem::path& path, bool as_json) {
   text += fmt::format("{}: {}, {} tensors, {} bytes\n", path.string(), checkpoint.format,
                       checkpoint.tensors.size(), bytes);
   for (const auto& [key, value] : checkpoint.container)
-    text += fmt::format("  container's {}: {}\n", key, value);
-  for (const std::string& note : model.notes) text += fmt::format("  {}\n", note);
-  for (const auto& [key, value] : checkpoint.metadata) text += fmt::format("  {} = {}\n", key, value);
+    text += fmt::format("  container's {}: {}\n", key, weights::printable(value));
+  for (const std::string& note : model.notes) text += fmt::format("  {}\n", weights::printable(note));
+  for (const auto& [key, value] : checkpoint.metadata) {
+    text += fmt::format("  {} = {}\n", weights::printable(key), weights::printable(value));
+  }
   for (const Json& fit : json["models"]) text += fit_text(fit);
   if (json["models"].empty()) text += nearest_text(json["nearest"]);
   text += fmt::format("  {:<44} {:<5} {:<18} {:>10} {:>11} {:>11} {:>11} {:>11}\n", "tensor", "dtype",
                       "shape", "bytes", "min", "max", "mean", "std");
   for (const Json& t : json["tensors"]) {
-    text += fmt::format("  {:<44} {:<5} {:<18} {:>10}", t["name"].get<std::string>(),
+    text += fmt::format("  {:<44} {:<5} {:<18} {:>10}", weights::printable(t["name"].get<std::string>()),
                         t["dtype"].get<std::string>(), t["shape"].dump(), t["bytes"].get<std::size_t>());
     if (t.contains("min")) {
       text += fmt::format(" {:>11.4g} {:>11.4g} {:>11.4g} {:>11.4g}", t["min"].get<double>(),
