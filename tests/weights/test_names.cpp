@@ -300,6 +300,17 @@ TEST_CASE("torch: a Lightning checkpoint, its hyper-parameters an AttributeDict"
   }
 }
 
+TEST_CASE("names: ema_pytorch keeps counters beside both networks") {
+  Checkpoint c = named({"initted", "step", "online_model.a", "online_model.b", "ema_model.a", "ema_model.b"});
+  for (HostTensor& tensor : c.tensors) {
+    if (tensor.name == "initted" || tensor.name == "step") tensor.shape.clear();
+  }
+  set_averaged_apart(c);
+  CHECK(names_of(c.tensors) == Names{"online_model.a", "online_model.b"});
+  CHECK(names_of(c.averaged) == Names{"a", "b"});
+  CHECK(namings(c.tensors).back().names == Names{"a", "b"});
+}
+
 TEST_CASE("renaming: rules in order, all matches, groups") {
   const auto by = [](const std::vector<std::string>& rules, const Names& names) {
     Checkpoint c = named(names);

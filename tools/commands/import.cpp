@@ -161,8 +161,12 @@ int run(const Options& o) {
   // Before the dry run too: it says whether an import would go through.
   const ModelInfo& info = model_info(o.model);
   // What an own file says of itself stays with it.
-  const ModelNotes usual{fit.classes == info.classes ? info.labels : std::vector<std::string>{}, info.input};
-  const ModelNotes notes = read_model_notes(checkpoint, o.model, fit.classes, usual);
+  ModelNotes notes = read_model_notes(checkpoint, o.model, fit.classes, {{}, info.input});
+  if (notes.labels.empty() && fit.classes == info.classes && !info.labels.empty()) {
+    notes.labels = info.labels;
+    said.push_back(fmt::format("the file names no classes: the usual ones of {} are taken ({} … {})", o.model,
+                               info.labels.front(), info.labels.back()));
+  }
   if (o.dry_run) {
     for (const std::string& note : said) console.note(note);
     return show_mapping(o, source, said, console);

@@ -172,7 +172,17 @@ class Maps(Importing):
     def test_refused(self):
         self.refused(2, ["--map 'conv('", "REGEX=REPLACEMENT"], self.w, "--map", "conv(")
         self.refused(2, ["--map 'conv(=x'", "no regular expression"], self.w, "--map", "conv(=x")
-        self.refused(1, [self.w, "leaves nothing of"], self.w, "--map", ".*=")
+        self.refused(1, [self.w, "97 missing"], self.w, "--map", ".*=")
+
+    def test_left_out(self):
+        tensors = dict(seeded_weights(), **{"criterion.weight": ((2,), [1.0, 2.0])})
+        w = self.make("criterion.safetensors", safetensors(tensors))
+        self.refused(1, [w, "1 unexpected: 'criterion.weight'"], w)
+        r, written = self.take(w, "--map", r"^criterion\..*=")
+        self.assertIn("left out because --map leaves nothing of the name: 'criterion.weight'", r.err)
+        self.assertEqual(written, self.plain())
+        r = self.good("import", w, "--model", MODEL, "--dry-run", "--json", "--map", r"^criterion\..*=")
+        self.assertNotIn("criterion.weight", [t["file"] for t in r.lines[0]["tensors"]])
         self.refused(1, [self.w, "both become 'x'"], self.w, "--map", r"bn.*=x", "--map", ".*x=x")
         w = self.make("long.safetensors", safetensors({**seeded_weights(), "a" * 600: ((1,), [1.0])}))
         self.refused(1, [w, "600 characters, expected at most 512"], w, "--map", "(a*)*b=c")
@@ -195,7 +205,8 @@ class DryRun(Importing):
         self.assertIn("prefix 'model.' removed", r.err)
         line = self.good("import", w, "--model", MODEL, "--dry-run", "--json").lines[0]
         self.assertEqual((line["file"], line["model"], line["classes"], line["fits"]), (w, MODEL, 10, True))
-        self.assertEqual(line["notes"], ["prefix 'model.' removed from every name"])
+        self.assertEqual(line["notes"], ["prefix 'model.' removed from every name",
+                                         "the file names no classes: the usual ones of %s are taken (airplane … truck)" % MODEL])
         self.assertEqual(line["tensors"][0], {"file": "model.conv1.weight", "model": "conv1.weight", "dtype": "f32",
                                               "shape": [16, 3, 3, 3], "what": "taken"})
         self.assertEqual(line["tensors"][-1]["what"], "ignored")
@@ -232,6 +243,51 @@ class DryRun(Importing):
         self.bad(2, ["--out"], "import", self.w, "--model", MODEL)
         self.refused(2, ["--json", "--dry-run"], self.w, "--json")
         self.refused(2, ["--check", "--dry-run"], self.w, "--dry-run", "--check", self.a)
+
+
+class Metadata(Importing):
+    def with_metadata(self, **metadata):
+        return self.make("said.safetensors", safetensors(seeded_weights(), metadata))
+
+    def test_what_an_own_file_says_is_kept(self):
+        labels = json.dumps(["L%d" % i for i in range(10)])
+        metadata = self.take(self.with_metadata(model=MODEL, labels=labels, resize="40", crop="36", mean="0.1 0.2 0.3"))[1][0]
+        self.assertEqual([metadata[k] for k in ("labels", "resize", "crop", "mean")],
+                         [labels.replace(" ", ""), "40", "36", "0.1 0.2 0.3"])
+        self.assertNotIn("names no classes", self.take(self.with_metadata(model=MODEL, labels=labels))[0].err)
+        self.assertIn("names no classes", self.take(self.with_metadata(model=MODEL))[0].err)
+
+    def test_another_model_s_is_not(self):
+        r, written = self.take(self.with_metadata(model="resnet18", resize="40"))
+        self.assertIn("says it is a 'resnet18': its labels and preprocessing are not taken", r.err)
+        self.assertEqual(written, self.plain())
+
+    def test_numbers_beside_pytorch_s_weights_are_no_metadata_of_ours(self):
+        beside = {"model": MODEL, "resize": 256, "crop": 224, "mean": 0.5, "labels": "none"}
+        w = self.make("beside.pth", torch_zip(dict(beside, state_dict=tensors_of(seeded_weights()))))
+        self.assertEqual(self.take(w)[1], self.plain())
+        self.assertEqual(self.good("classify", self.a, "--weights", w).out,
+                         self.good("classify", self.a, "--weights", self.w).out)
+
+    def test_refused(self):
+        for metadata, words in (({"labels": '["a","b"]'}, "metadata labels: 2 of them, expected 10"),
+                                ({"labels": "cat"}, "metadata labels: expected a JSON list of strings"),
+                                ({"crop": "16385"}, "metadata crop: '16385', expected a number from 1 to 16384"),
+                                ({"mean": "0.5"}, "metadata mean: '0.5', expected three numbers")):
+            w = self.with_metadata(model=MODEL, **metadata)
+            self.refused(1, [w + ": " + words], w)
+            self.bad(1, [w + ": " + words], "import", w, "--model", MODEL, "--dry-run")
+            self.bad(1, [w + ": " + words], "classify", self.a, "--weights", w)
+
+    def test_values_that_do_not_fit(self):
+        tensors = seeded_weights()
+        tensors["conv1.weight"][1][3] = 70000.0
+        w = self.make("large.safetensors", safetensors(tensors))
+        self.refused(1, [w + ": tensor 'conv1.weight': value 70000 does not fit f16"], w, "--dtype", "f16")
+        tensors = seeded_weights()
+        tensors["bn1.running_var"][1][3] = -1.0
+        w = self.make("negative.safetensors", safetensors(tensors))
+        self.refused(1, [w + ": ", "variance -1 plus epsilon 1e-05 is not above 0"], w, "--fold-bn")
 
 
 class Contents(Importing):
@@ -280,6 +336,14 @@ class Training(Importing):
 
 
 class Inspecting(Importing):
+    def test_nothing_in_a_file_steers_the_terminal(self):
+        evil = "evil\x1b[31m\nretrace: fits"
+        w = self.make("evil.safetensors", safetensors(dict(seeded_weights(), **{evil: ((1,), [1.0])}), {evil: evil}))
+        for r in (self.good("inspect", w), self.bad(1, [w], "import", w, "--model", MODEL, "--dry-run")):
+            self.assertNotIn("\x1b", r.out + r.err)
+            self.assertIn(r"evil\x1b[31m\x0aretrace: fits", r.out)
+        self.assertIn(evil, [t["name"] for t in self.good("inspect", w, "--json").lines[0]["tensors"]])
+
     def test_container(self):
         w = self.make("net.pt", torch_zip({"state_dict": tensors_of(seeded_weights())}))
         r = self.good("inspect", w)

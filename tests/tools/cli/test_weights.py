@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 import unittest
 import zipfile
 
@@ -81,6 +82,18 @@ class Weights(Case):
         self.assertEqual((t["nan"], t["inf"], t["min"], t["max"], t["mean"]), (1, 1, 1, 3, 2))
         self.assertIn("1 NaN, 1 Inf", self.good("inspect", odd).out)
         self.assertIn("fits no known model", self.good("inspect", odd).out)
+
+    def test_doubles_are_looked_at_as_doubles(self):
+        values = [1e300, -2e300, 1e-300, 0.0]
+        header = b'{"x":{"dtype":"F64","shape":[4],"data_offsets":[0,32]}}'
+        wide = self.make("wide.safetensors", struct.pack("<Q", len(header)) + header + struct.pack("<4d", *values))
+        t = self.good("inspect", wide, "--json").lines[0]["tensors"][0]
+        self.assertEqual((t["nan"], t["inf"], t["min"], t["max"]), (0, 0, -2e300, 1e300))
+        self.assertAlmostEqual(t["mean"] / -0.25e300, 1, delta=1e-12)
+        close = self.make("close.safetensors",
+                          struct.pack("<Q", len(header)) + header + struct.pack("<4d", *[1, 1, 1 + 1e-12, 1 + 1e-12]))
+        t = self.good("inspect", close, "--json").lines[0]["tensors"][0]
+        self.assertAlmostEqual(t["std"], 5e-13, delta=1e-15)
 
     def test_import_keeps_logits(self):
         own = self.top(self.w)
