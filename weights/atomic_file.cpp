@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <system_error>
+#include <vector>
 
 #include "kernels/error.h"
 
@@ -60,13 +61,9 @@ AtomicFile::AtomicFile(const fs::path& path, Durability durability)
     : path_(path), target_(final_target(path)), durability_(durability) {
   const fs::path folder = target_.parent_path();
   if (::access(own_files, X_OK) == 0) {
-    fd_ = ::open(folder.empty() ? "." : folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    fd_ = ::open(folder.empty() ? "." : folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0666);
   }
-  for (int attempt = 0; fd_ < 0; ++attempt) {
-    temporary_ = next_name();
-    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail("no file can be created beside it", errno);
-  }
+  if (fd_ < 0) create_named();
   // A file that is replaced passes on who may read it, as far as that is possible.
   struct stat before {};
   if (::stat(target_.c_str(), &before) == 0) (void)!::fchmod(fd_, before.st_mode & 0777);
@@ -79,6 +76,14 @@ fs::path AtomicFile::next_name() const {
   return target_.parent_path() / fmt::format(".retrace-{}-{}.tmp", ::getpid(), counter++);
 }
 
+void AtomicFile::create_named() {
+  for (int attempt = 0; fd_ < 0; ++attempt) {
+    temporary_ = next_name();
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail("no file can be created beside it", errno);
+  }
+}
+
 // Gives the finished file a name, so that it can be renamed.
 void AtomicFile::name_it() {
   if (!temporary_.empty()) return;
@@ -88,9 +93,34 @@ void AtomicFile::name_it() {
     if (::linkat(AT_FDCWD, file.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) {
       temporary_ = name;
     } else if (errno != EEXIST || attempt == 1000) {
-      fail("naming the finished file", errno);
+      return copy_to_named();  // what has been made is not lost to a file system that cannot do the second half
     }
   }
+}
+
+void AtomicFile::copy_to_named() {
+  const int nameless = fd_;
+  fd_ = -1;
+  struct stat made {};
+  (void)::fstat(nameless, &made);
+  try {
+    create_named();
+    (void)!::fchmod(fd_, made.st_mode & 0777);
+    std::vector<std::byte> part(1 << 20);
+    for (off_t at = 0;;) {
+      const ssize_t got = ::pread(nameless, part.data(), part.size(), at);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) fail("reading it back", errno);
+      if (got == 0) break;
+      write(std::span(part).first(std::size_t(got)));
+      at += got;
+    }
+    if (durability_ == Durability::flushed && ::fsync(fd_) != 0) fail("flushing it to the disk", errno);
+  } catch (...) {
+    ::close(nameless);
+    throw;
+  }
+  ::close(nameless);
 }
 
 AtomicFile::~AtomicFile() {

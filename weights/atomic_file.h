@@ -39,7 +39,9 @@ class AtomicFile {
  private:
   [[noreturn]] void fail(const char* step, int code) const;
   std::filesystem::path next_name() const;
+  void create_named();
   void name_it();
+  void copy_to_named();
 
   std::filesystem::path path_, target_;
   std::filesystem::path temporary_;  // empty: it has no name

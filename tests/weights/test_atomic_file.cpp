@@ -1,13 +1,18 @@
 // Writing whole or not at all.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <csignal>
+#include <cstddef>
 #include <thread>
 
 #include "build_files.h"
@@ -120,6 +125,39 @@ TEST_CASE("atomic file: nothing is left of one whose process is killed, where fi
   REQUIRE(::waitpid(child, &status, 0) == child);
   CHECK(WIFSIGNALED(status));
   CHECK(folder.entries() == 0);
+}
+
+TEST_CASE("atomic file: where a file without a name cannot get one, it is copied to one that has") {
+  const TemporaryFolder folder;
+  const std::string text(3'000'000, 'x');
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // linkat fails, whatever it is asked.
+    sock_filter refuse[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_linkat, 0, 1),
+                            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+                            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const sock_fprog filter{4, refuse};
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) ::_exit(2);
+    try {
+      for (const Durability durability : durabilities)
+        write_atomically(folder / "a", bytes(text), durability);
+      ::_exit(0);
+    } catch (const Error&) {
+      ::_exit(1);
+    }
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 2) {
+    MESSAGE("skipped: this system lets no filter refuse a call");
+    return;
+  }
+  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(read_file(folder / "a") == text);
+  CHECK(folder.entries() == 1);
 }
 
 TEST_CASE("atomic file: what cannot be written is an error that names it, and leaves nothing behind") {
