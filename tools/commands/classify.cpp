@@ -5,6 +5,7 @@
 
 #include "tools/commands/commands.h"
 #include "tools/session.h"
+#include "weights/checked.h"
 
 namespace retrace::tools {
 
@@ -41,7 +42,7 @@ int run(const Options& o) {
                                  {"logit", pass.scores[at]}});
         } else {
           text += fmt::format("  {:5.1f} %  {} ({})  logit {:.3f}\n", 100 * pass.probabilities[at],
-                              session.label(k), k, pass.scores[at]);
+                              weights::printable(session.label(k)), k, pass.scores[at]);
         }
       }
       if (o.json) text += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

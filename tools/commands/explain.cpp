@@ -16,6 +16,7 @@
 #include "tools/image/picture.h"
 #include "tools/output_names.h"
 #include "tools/session.h"
+#include "weights/checked.h"
 
 namespace retrace::tools {
 
@@ -231,7 +232,7 @@ class Explainer {
     std::string text;
     const Json& target = line["target"];
     text += fmt::format("{}: {} ({}), {:.1f} %, logit {:.3f}\n", line["image"].get<std::string>(),
-                        target["label"].get<std::string>(), target["index"].get<int>(),
+                        weights::printable(target["label"].get<std::string>()), target["index"].get<int>(),
                         100 * target["probability"].get<double>(), target["logit"].get<double>());
     for (const Json& map : line["maps"]) {
       text +=

@@ -342,6 +342,12 @@ class Inspecting(Importing):
         for r in (self.good("inspect", w), self.bad(1, [w], "import", w, "--model", MODEL, "--dry-run")):
             self.assertNotIn("\x1b", r.out + r.err)
             self.assertIn(r"evil\x1b[31m\x0aretrace: fits", r.out)
+        labels = json.dumps([evil] * 10)
+        w2 = self.make("labels.safetensors", safetensors(seeded_weights(), {"model": MODEL, "labels": labels}))
+        for command in (["classify", self.a], ["explain", self.a, "--method", "grad-cam", "--out", self.path("maps")]):
+            text = self.good(*command, "--weights", w2).out
+            self.assertNotIn("\x1b", text)
+            self.assertIn(r"evil\x1b[31m\x0aretrace: fits", text)
         self.assertIn(evil, [t["name"] for t in self.good("inspect", w, "--json").lines[0]["tensors"]])
 
     def test_container(self):
